@@ -1,0 +1,61 @@
+// Package tlsdial opens TLS connections under a context that always wins.
+package tlsdial
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+)
+
+// DialFunc opens a connection, as [net.Dialer.DialContext] does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Dial opens a connection to address with dial and runs the TLS handshake of
+// config over it. The error of a handshake is returned as crypto/tls made it;
+// when ctx ends, the error is that of ctx.
+func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config) (*tls.Conn, error) {
+	raw, err := Bound(dial)(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Bound returns dial, made to end with its context even if it does not look at
+// it: a modem's driver that knows no contexts must not hang a device. The
+// connection such a driver comes back with later is closed. A nil connection
+// without an error is an error.
+func Bound(dial DialFunc) DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		type result struct {
+			conn net.Conn
+			err  error
+		}
+		results := make(chan result)
+		go func() {
+			conn, err := dial(ctx, network, address)
+			if conn == nil && err == nil {
+				err = fmt.Errorf("the dialer returned neither a connection nor an error for %s", address)
+			}
+			select {
+			case results <- result{conn, err}:
+			case <-ctx.Done():
+				if err == nil {
+					conn.Close()
+				}
+			}
+		}()
+		select {
+		case r := <-results:
+			return r.conn, r.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
