@@ -1,0 +1,80 @@
+package exchange_test
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/internal/exchange"
+)
+
+const registerCBOR = "$aws/provisioning-templates/T/provision/cbor"
+
+func unhex(t *testing.T, text string) string {
+	t.Helper()
+	b, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
+	require.NoError(t, err)
+	return string(b)
+}
+
+func registerOverCBOR(t *testing.T, payload string) (*session, *exchange.Registered, error) {
+	t.Helper()
+	s := &session{topic: registerCBOR + "/accepted", payload: payload}
+	client := exchange.Client{Session: s, Format: exchange.CBOR()}
+	registered, err := client.RegisterThing(t.Context(), registerCBOR, "tok", map[string]string{"S": "1"})
+	return s, registered, err
+}
+
+func TestCBORRequestIsAMapOfTexts(t *testing.T) {
+	s, _, err := registerOverCBOR(t, "\xa0")
+	require.NoError(t, err)
+	assert.Equal(t, unhex(t, "a2"+
+		"6a"+hex.EncodeToString([]byte("parameters"))+"a1 6153 6131"+
+		"78 19"+hex.EncodeToString([]byte("certificateOwnershipToken"))+"63"+hex.EncodeToString([]byte("tok"))), string(s.sent))
+}
+
+func TestCBORAnswersOfOtherEncoders(t *testing.T) {
+	name := hex.EncodeToString([]byte("thingName"))
+	for what, payload := range map[string]string{
+		"definite lengths":        "a1 69" + name + "61 64",
+		"indefinite map":          "bf 69" + name + "61 64 ff",
+		"text in chunks":          "a1 69" + name + "7f 61 64 ff",
+		"length in a longer form": "a1 78 09" + name + "78 01 64",
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, registered, err := registerOverCBOR(t, unhex(t, payload))
+			require.NoError(t, err)
+			assert.Equal(t, "d", registered.ThingName)
+		})
+	}
+}
+
+func TestCBORValuesThatAreNotTextsBecomeJSON(t *testing.T) {
+	configuration := hex.EncodeToString([]byte("deviceConfiguration"))
+	_, registered, err := registerOverCBOR(t, unhex(t, "a1 73"+configuration+"a4 6161 1903e8 6162 f5 6163 82 01 6178 6164 a1 6165 f6"))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"a": "1000", "b": "true", "c": `[1,"x"]`, "d": `{"e":null}`}, registered.DeviceConfiguration)
+}
+
+func TestCBORThatIsRefused(t *testing.T) {
+	name := hex.EncodeToString([]byte("thingName"))
+	for what, payload := range map[string]string{
+		"empty":                    "",
+		"duplicate keys":           "a2 69" + name + "61 64 69" + name + "61 65",
+		"truncated":                "a1 69" + name + "64 64",
+		"followed by more":         "a0 a0",
+		"a tagged value":           "c0 a0",
+		"a text that is not UTF-8": "a1 69" + name + "61 ff",
+		"nested without end":       strings.Repeat("81", 64) + "00",
+		"a huge length":            "bb 7f ff ff ff ff ff ff ff",
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, registered, err := registerOverCBOR(t, unhex(t, payload))
+			assert.ErrorIs(t, err, exchange.ErrBadResponse)
+			assert.NotNil(t, registered, "AWS has accepted all the same")
+		})
+	}
+}

@@ -1,0 +1,93 @@
+package exchange
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"regexp"
+)
+
+// Issued is a certificate that AWS IoT issued, not yet registered.
+type Issued struct {
+	ID    string // 64 hex characters
+	Chain [][]byte
+	Leaf  *x509.Certificate
+	Key   crypto.Signer // nil when the key stayed with the device
+	Token string        // the ownership token: a secret that lives for an hour
+}
+
+// certificate is the accepted answer of both operations that create one.
+type certificate struct {
+	ID         string `json:"certificateId"`
+	PEM        string `json:"certificatePem"`
+	PrivateKey string `json:"privateKey"`
+	Token      string `json:"certificateOwnershipToken"`
+}
+
+// CreateKeysAndCertificate asks for a key pair made by AWS and a certificate
+// for it. The key is handed out this once.
+func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*Issued, error) {
+	answer, err := c.create(ctx, topic, nil)
+	if err != nil {
+		return nil, err
+	}
+	if answer.PrivateKey == "" {
+		return nil, badResponse("no privateKey")
+	}
+	// X509KeyPair takes PKCS #1, PKCS #8 and SEC 1, and compares the public
+	// keys.
+	pair, err := tls.X509KeyPair([]byte(answer.PEM), []byte(answer.PrivateKey))
+	if err != nil {
+		return nil, badResponse("certificatePem and privateKey: %w", err)
+	}
+	issued, err := answer.issued(pair.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	issued.Key = pair.PrivateKey.(crypto.Signer)
+	return issued, nil
+}
+
+func (c *Client) create(ctx context.Context, topic string, payload []byte) (*certificate, error) {
+	accepted, err := c.request(ctx, topic, payload)
+	if err != nil {
+		return nil, err
+	}
+	answer := new(certificate)
+	if err := c.Format.Unmarshal(accepted, answer); err != nil {
+		return nil, badResponse("%w", err)
+	}
+	return answer, nil
+}
+
+var certificateID = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
+
+func (a *certificate) issued(chain [][]byte) (*Issued, error) {
+	switch {
+	case !certificateID.MatchString(a.ID):
+		return nil, badResponse("certificateId is not 64 hex characters")
+	case a.Token == "":
+		return nil, badResponse("no certificateOwnershipToken")
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, badResponse("certificatePem: %w", err)
+	}
+	return &Issued{ID: a.ID, Chain: chain, Leaf: leaf, Token: a.Token}, nil
+}
+
+// decodeChain returns the certificates of a PEM text in their order.
+func decodeChain(text string) [][]byte {
+	var chain [][]byte
+	for rest := []byte(text); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return chain
+		}
+		if block.Type == "CERTIFICATE" {
+			chain = append(chain, block.Bytes)
+		}
+	}
+}

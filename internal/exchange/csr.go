@@ -1,0 +1,60 @@
+package exchange
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+)
+
+// maxCSR is the length AWS IoT takes, in characters of PEM (AWS IoT API
+// reference, CreateCertificateFromCsr).
+const maxCSR = 4096
+
+type createFromCSR struct {
+	CSR string `json:"certificateSigningRequest"`
+}
+
+// NewCSR returns a certificate signing request for key, as PEM. AWS IoT looks
+// at nothing but the key; the name is the one it gives to certificates it
+// makes keys for.
+func NewCSR(key crypto.Signer) ([]byte, error) {
+	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "AWS IoT Certificate"}}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return nil, fmt.Errorf("signing the certificate signing request: %w", err)
+	}
+	csr := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	if len(csr) > maxCSR {
+		return nil, fmt.Errorf("the certificate signing request has %d characters and AWS IoT takes %d: use a smaller key", len(csr), maxCSR)
+	}
+	return csr, nil
+}
+
+// CreateCertificateFromCSR asks for a certificate for the key that signed csr,
+// whose public half is public.
+func (c *Client) CreateCertificateFromCSR(ctx context.Context, topic string, csr []byte, public crypto.PublicKey) (*Issued, error) {
+	payload, err := c.Format.Marshal(createFromCSR{string(csr)})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.create(ctx, topic, payload)
+	if err != nil {
+		return nil, err
+	}
+	chain := decodeChain(answer.PEM)
+	if len(chain) == 0 {
+		return nil, badResponse("certificatePem holds no certificate")
+	}
+	issued, err := answer.issued(chain)
+	if err != nil {
+		return nil, err
+	}
+	if key, ok := issued.Leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(public) {
+		return nil, badResponse("the certificate is for another key than the one in the certificate signing request")
+	}
+	return issued, nil
+}

@@ -1,0 +1,77 @@
+// Package exchange speaks the device provisioning MQTT API of AWS IoT: it
+// publishes a request, waits for the answer on .../accepted or .../rejected,
+// and believes nothing in it before it is checked (AWS developer guide,
+// "fleet-provision-api").
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrBadResponse is wrapped by errors about an answer that is not what AWS IoT
+// documents.
+var ErrBadResponse = errors.New("the answer is not what AWS IoT documents")
+
+// Session is a connection that is subscribed to the answers.
+type Session interface {
+	// Publish forgets the messages that came before, and sends a request.
+	Publish(ctx context.Context, topic string, payload []byte) error
+	// Await returns the first message since then on one of two topics.
+	Await(ctx context.Context, either, or string) (topic string, payload []byte, err error)
+}
+
+// Client makes requests over a session, in one payload format. There is no
+// correlation id in an answer, so that it has one request under way at a time.
+type Client struct {
+	Session Session
+	Format  Format
+}
+
+// request publishes payload to topic and returns what AWS accepted. What it
+// rejected is a [*Rejection].
+func (c *Client) request(ctx context.Context, topic string, payload []byte) ([]byte, error) {
+	if err := c.Session.Publish(ctx, topic, payload); err != nil {
+		return nil, err
+	}
+	answered, answer, err := c.Session.Await(ctx, topic+"/accepted", topic+"/rejected")
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasSuffix(answered, "/rejected") {
+		return nil, c.rejection(answer)
+	}
+	return answer, nil
+}
+
+// Rejection is an answer on .../rejected: AWS's words as they came. Any field
+// may be missing.
+type Rejection struct {
+	StatusCode int    `json:"statusCode"`
+	Code       string `json:"errorCode"`
+	Message    string `json:"errorMessage"`
+}
+
+func (r *Rejection) Error() string {
+	return fmt.Sprintf("rejected with status %d, code %q, message %q", r.StatusCode, r.Code, r.Message)
+}
+
+// rejection decodes what it can. Words that are not in the documented form are
+// kept as the message: they may be all that tells what is wrong.
+func (c *Client) rejection(payload []byte) error {
+	r := new(Rejection)
+	err := c.Format.Unmarshal(payload, r)
+	if err == nil {
+		return r
+	}
+	if *r == (Rejection{}) {
+		r.Message = string(payload)
+	}
+	return fmt.Errorf("%w (%w)", r, ErrBadResponse)
+}
+
+func badResponse(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrBadResponse}, args...)...)
+}

@@ -1,0 +1,33 @@
+package exchange
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+)
+
+// Format is a payload format of the API. Its name is the last level of a
+// request topic, and fixes the format of the request and of its answers.
+type Format struct {
+	Name      string
+	Marshal   func(any) ([]byte, error)
+	Unmarshal func([]byte, any) error
+}
+
+// JSON is the format of the topics that end in /json.
+var JSON = Format{Name: "json", Marshal: json.Marshal, Unmarshal: unmarshalJSON}
+
+// unmarshalJSON is json.Unmarshal that keeps the digits of a number as they
+// came: a configuration value may be an identifier longer than a float64 holds.
+func unmarshalJSON(data []byte, v any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(v); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("data after the JSON value")
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// Registered is what AWS IoT says of a thing it registered. It may say nothing.
+type Registered struct {
+	ThingName           string
+	DeviceConfiguration map[string]string // a value that is not a string is JSON text
+}
+
+type registerThing struct {
+	Token      string            `json:"certificateOwnershipToken"`
+	Parameters map[string]string `json:"parameters,omitempty"`
+}
+
+// RegisterThing registers the certificate that token belongs to against the
+// template of topic.
+//
+// Once AWS has accepted, Registered is not nil even when there is an error: the
+// certificate is active then, whatever the answer looks like.
+func (c *Client) RegisterThing(ctx context.Context, topic, token string, parameters map[string]string) (*Registered, error) {
+	payload, err := c.Format.Marshal(registerThing{token, parameters})
+	if err != nil {
+		return nil, err
+	}
+	accepted, err := c.request(ctx, topic, payload)
+	if err != nil {
+		return nil, withoutToken(err, token)
+	}
+	var answer struct {
+		ThingName           string         `json:"thingName"`
+		DeviceConfiguration map[string]any `json:"deviceConfiguration"`
+	}
+	// A field of a wrong type does not keep the others from being decoded.
+	err = c.Format.Unmarshal(accepted, &answer)
+	if err != nil {
+		err = badResponse("%w", err)
+	}
+	configuration, textErr := texts(answer.DeviceConfiguration)
+	if textErr != nil {
+		err = errors.Join(err, badResponse("deviceConfiguration: %w", textErr))
+	}
+	return &Registered{answer.ThingName, configuration}, err
+}
+
+// withoutToken takes the ownership token out of a refusal that repeats it.
+func withoutToken(err error, token string) error {
+	if r := new(Rejection); errors.As(err, &r) {
+		r.Message = strings.ReplaceAll(r.Message, token, "[ownership token]")
+		r.Code = strings.ReplaceAll(r.Code, token, "[ownership token]")
+	}
+	return err
+}
+
+func texts(values map[string]any) (map[string]string, error) {
+	if values == nil {
+		return nil, nil
+	}
+	var err error
+	texts := make(map[string]string, len(values))
+	for key, value := range values {
+		if text, ok := value.(string); ok {
+			texts[key] = text
+			continue
+		}
+		text, e := json.Marshal(value)
+		if e != nil {
+			err = e
+			continue
+		}
+		texts[key] = string(text)
+	}
+	return texts, err
+}
