@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCONNECTSendsNoCredentialsOfAURLWithoutAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial := served(func(conn net.Conn) {
+			play(t, conn, []turn{{
+				"CONNECT [2001:db8::7]:8883 HTTP/1.1\r\n" +
+					"Host: [2001:db8::7]:8883\r\n" +
+					"User-Agent: Go-http-client/1.1\r\n\r\n",
+				"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
+			}})
+		})
+		conn, err := Dial(t.Context(), dial, mustParse(t, "http://proxy.example"), "[2001:db8::7]:8883", nil)
+		require.NoError(t, err)
+		conn.Close()
+	})
+}
+
+func TestCONNECTIsRefused(t *testing.T) {
+	const given = "http://alice:s3cret@proxy.example:3128"
+	tests := []struct {
+		name, proxy, answer string
+		want                RefusedError
+		retryable           bool
+		text                string
+	}{
+		{
+			"for want of credentials", "http://proxy.example:3128",
+			"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 2\r\n\r\nno",
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`}, false,
+			`proxy proxy.example:3128: refuses a tunnel to ` + endpoint + `: 407 "Proxy Authentication Required" (the proxy URL has no user and password)`,
+		},
+		{
+			"for wrong credentials", given, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`, CredentialsGiven: true}, false,
+			"(with the user and password of the proxy URL)",
+		},
+		{
+			"by its rules", given, "HTTP/1.1 403 Filtered\r\n\r\n",
+			RefusedError{StatusCode: 403, Status: `"Filtered"`, CredentialsGiven: true}, false, `403 "Filtered"`,
+		},
+		{
+			"as unreachable", given, "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+			RefusedError{StatusCode: 502, Status: `"Bad Gateway"`, CredentialsGiven: true}, true, `502 "Bad Gateway"`,
+		},
+		{
+			"with a status that echoes the password", given, "HTTP/1.1 403 no s3cret here\r\n\r\n",
+			RefusedError{StatusCode: 403, Status: `"Forbidden"`, CredentialsGiven: true}, false, "",
+		},
+		{
+			"with a status that echoes the credentials", given, "HTTP/1.1 407 Basic YWxpY2U6czNjcmV0\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`, CredentialsGiven: true}, false, "",
+		},
+		{
+			"with a status that paints the terminal", given, "HTTP/1.1 503 \x1b[31mred\r\n\r\n",
+			RefusedError{StatusCode: 503, Status: `"\x1b[31mred"`, CredentialsGiven: true}, true, "",
+		},
+		{
+			"with a status without end", given, "HTTP/1.1 503 " + strings.Repeat("a", 4096) + "\r\n\r\n",
+			RefusedError{StatusCode: 503, Status: `"` + strings.Repeat("a", 100) + `"`, CredentialsGiven: true}, true, "",
+		},
+		{
+			"with a number alone", given, "HTTP/1.1 504\r\n\r\n",
+			RefusedError{StatusCode: 504, Status: `""`, CredentialsGiven: true}, true, "504",
+		},
+		{
+			"by a portal's redirection", given, "HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\n\r\n",
+			RefusedError{StatusCode: 302, Status: `"Found"`, CredentialsGiven: true}, false, "302",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial := served(func(conn net.Conn) {
+					go silent(conn)
+					io.WriteString(conn, tt.answer)
+				})
+				conn, err := Dial(t.Context(), dial, mustParse(t, tt.proxy), endpoint, nil)
+				assert.Nil(t, conn)
+				var refused *RefusedError
+				require.ErrorAs(t, err, &refused)
+				tt.want.Address = endpoint
+				assert.Equal(t, tt.want, *refused)
+				assert.Equal(t, tt.retryable, refused.Retryable())
+				assert.ErrorContains(t, err, tt.text)
+				assertNoCredentials(t, err)
+			})
+		})
+	}
+}
+
+func TestCONNECTIsAnsweredByNoProxy(t *testing.T) {
+	tests := []struct {
+		name, answer string
+		want         error
+	}{
+		{"with another protocol", "SSH-2.0-OpenSSH_9.2\r\n", ErrBadAnswer},
+		{"with what was sent", connectTurns[0].expect, ErrBadAnswer},
+		{"with a header that echoes the credentials", "HTTP/1.1 200 OK\r\nBasic YWxpY2U6czNjcmV0\r\n\r\n", ErrBadAnswer},
+		{"with a status that is no number", "HTTP/1.1 s3cret\r\n\r\n", ErrBadAnswer},
+		{"with a header that does not end", "HTTP/1.1 200 OK\r\nVia: " + strings.Repeat("a", 1<<20), ErrBadAnswer},
+		{"with headers that do not end", "HTTP/1.1 200 OK\r\n" + strings.Repeat("Via: a\r\n", 1<<17), ErrBadAnswer},
+		{"with a first line that does not end", strings.Repeat("a", 1<<20), ErrBadAnswer},
+		{"with nothing, and is closed", "", io.ErrUnexpectedEOF},
+		{"with half an answer, and is closed", "HTTP/1.1 200 OK\r\nVia", io.ErrUnexpectedEOF},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				written := make(chan int, 1)
+				dial := served(func(conn net.Conn) {
+					_, err := http.ReadRequest(bufio.NewReader(conn))
+					assert.NoError(t, err)
+					n, _ := io.WriteString(conn, tt.answer)
+					written <- n
+				})
+				conn, err := Dial(t.Context(), dial, mustParse(t, "http://alice:s3cret@proxy.example"), endpoint, nil)
+				assert.Nil(t, conn)
+				assert.ErrorIs(t, err, tt.want)
+				assert.Equal(t, tt.want == ErrBadAnswer, errors.Is(err, ErrBadAnswer))
+				assert.ErrorContains(t, err, "proxy proxy.example:80: ")
+				assertNoCredentials(t, err)
+				assert.LessOrEqual(t, <-written, 64<<10)
+			})
+		})
+	}
+}
+
+func TestCONNECTToAProxyThatHangsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, err := Dial(t.Context(), served(func(net.Conn) {}), mustParse(t, "http://proxy.example"), endpoint, nil)
+		assert.Nil(t, conn)
+		assert.ErrorIs(t, err, io.ErrClosedPipe)
+	})
+}

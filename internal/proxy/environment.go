@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// FromEnvironment returns the proxy that the environment names for address, a
+// host:port, or nil if it is to be reached directly.
+//
+// The proxy is the value of HTTPS_PROXY, else of ALL_PROXY: a URL, or a host:port,
+// which means an http proxy. NO_PROXY lists the exceptions to both, as
+// [httpproxy.Config] describes them; localhost and loopback addresses are always
+// excepted. A name in lower case goes before the same name in upper case. The
+// environment is read at each call.
+//
+// A value that is no URL, or one that [Check] refuses, is an error that names the
+// variable, never its value.
+func FromEnvironment(address string) (*url.URL, error) {
+	name, value := firstSet("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+	if value == "" {
+		return nil, nil
+	}
+	target := &url.URL{Scheme: "https", Host: address}
+	config := httpproxy.FromEnvironment()
+
+	// httpproxy has the same answer for an address that NO_PROXY excepts and for a
+	// proxy it cannot parse. A proxy that it can parse tells the first.
+	config.HTTPSProxy = "http://proxy.invalid"
+	if u, err := config.ProxyFunc()(target); u == nil {
+		return nil, err
+	}
+	config.HTTPSProxy = value
+	u, err := config.ProxyFunc()(target)
+	if err != nil || u == nil {
+		return nil, fmt.Errorf("%s is not the URL of a proxy", name)
+	}
+	if err := Check(u); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return u, nil
+}
+
+// firstSet returns the first of the variables that is not empty.
+func firstSet(names ...string) (name, value string) {
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// ErrBadAnswer means that what answers is no proxy of the URL's scheme. Another
+// attempt gets the same answer.
+var ErrBadAnswer = errors.New("answer is not that of a proxy")
+
+// RefusedError is the answer of a proxy that opens no tunnel. [RefusedError.Retryable]
+// tells whether another attempt may succeed.
+type RefusedError struct {
+	Address          string // host:port the tunnel was to lead to
+	StatusCode       int    // of the answer to CONNECT, 0 if the proxy speaks SOCKS5
+	Status           string // the proxy's words: an HTTP reason phrase, quoted, at most 100 bytes of it, or a SOCKS5 reply
+	CredentialsGiven bool   // the proxy's URL has a user, with or without a password
+}
+
+// maxStatus is how many bytes of a reason phrase are kept.
+const maxStatus = 100
+
+// Refusals of SOCKS5 that have no code of their own, as x/net words them.
+const (
+	noMethod    = "no acceptable authentication methods"
+	loginFailed = "username/password authentication failed"
+)
+
+// Error names the address, the proxy's answer, and what usually helps.
+func (e *RefusedError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "refuses a tunnel to %s: ", e.Address)
+	if e.StatusCode != 0 {
+		fmt.Fprintf(&b, "%d ", e.StatusCode)
+	}
+	b.WriteString(e.Status)
+	switch {
+	case e.authentication() && e.CredentialsGiven:
+		b.WriteString(" (with the user and password of the proxy URL)")
+	case e.authentication():
+		b.WriteString(" (the proxy URL has no user and password)")
+	case e.StatusCode == http.StatusForbidden && !strings.HasSuffix(e.Address, ":443"):
+		b.WriteString(" (many proxies lead to port 443 only)")
+	}
+	return b.String()
+}
+
+func (e *RefusedError) authentication() bool {
+	return e.StatusCode == http.StatusProxyAuthRequired || e.Status == noMethod || e.Status == loginFailed
+}
+
+// Retryable reports whether the refusal can pass by itself: the proxy is overloaded,
+// or could not reach the address. A refusal of the user, of the address or of CONNECT
+// as such is final.
+func (e *RefusedError) Retryable() bool {
+	switch e.StatusCode {
+	case 0:
+		switch e.Status {
+		case noMethod, loginFailed, "connection not allowed by ruleset", "command not supported", "address type not supported":
+			return false
+		}
+		return true
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return true
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return false
+	default:
+		return e.StatusCode/100 == 5
+	}
+}
