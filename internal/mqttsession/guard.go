@@ -39,12 +39,17 @@ type guard struct {
 	connected bool
 	packet    []byte // what is left of a checked packet
 
+	// deliver takes each message as it is read: in order, and before whatever
+	// follows it, be that an acknowledgement or the end of the connection.
+	// paho would hand it over beside them.
+	deliver func(topic string, payload []byte)
+
 	// subscribe is the SUBSCRIBE that awaits its acknowledgement.
 	subscribe atomic.Pointer[packets.SubscribePacket]
 }
 
-func newGuard(conn net.Conn) *guard {
-	return &guard{Conn: conn, in: bufio.NewReader(conn)}
+func newGuard(conn net.Conn, deliver func(topic string, payload []byte)) *guard {
+	return &guard{Conn: conn, in: bufio.NewReader(conn), deliver: deliver}
 }
 
 // Deadlines belong to the context of whoever waits, who closes the connection.
@@ -103,8 +108,8 @@ func (g *guard) next() ([]byte, error) {
 	if err != nil {
 		return nil, unexpectedEOF(err)
 	}
-	if length > maxPacket {
-		return nil, fmt.Errorf("%w: a packet of %d bytes exceeds the %d bytes that AWS IoT can send", ErrProtocol, length, maxPacket)
+	if err := g.checkHeader(header, length); err != nil {
+		return nil, err
 	}
 	// A packet is its header, the length as sent again in as few bytes as it
 	// takes, and the body.
@@ -117,7 +122,7 @@ func (g *guard) next() ([]byte, error) {
 	if g.received += len(packet); g.received > maxReceived {
 		return nil, fmt.Errorf("%w: more than %d bytes received in one exchange", ErrProtocol, maxReceived)
 	}
-	return packet, g.check(header, packet[start:])
+	return packet, g.checkBody(header, packet[start:])
 }
 
 func unexpectedEOF(err error) error {
@@ -127,44 +132,51 @@ func unexpectedEOF(err error) error {
 	return err
 }
 
-// check accepts the packets that a server may send to a client that publishes
-// and subscribes at QoS 1 (MQTT 3.1.1, sections 2.2 and 3).
-func (g *guard) check(header byte, body []byte) error {
-	if !g.connected {
-		return g.checkConnack(header, body)
+// checkHeader accepts the packets that a server may send to a client that
+// publishes and subscribes at QoS 1 (MQTT 3.1.1, sections 2.2 and 3), before
+// their bodies are waited for.
+func (g *guard) checkHeader(header byte, length uint64) error {
+	kind, flags := header>>4, header&0x0f
+	expected := false
+	switch {
+	case !g.connected:
+		expected = kind == packets.Connack && flags == 0 && length == 2
+	case kind == packets.Publish:
+		expected = flags>>1&3 <= 1 // AWS IoT does not support QoS 2
+	case kind == packets.Suback:
+		expected = flags == 0
+	case kind == packets.Puback:
+		expected = flags == 0 && length == 2
+	case kind == packets.Pingresp:
+		expected = flags == 0 && length == 0
 	}
 	switch {
-	case header>>4 == packets.Publish:
-		return checkPublish(header, body)
-	case header == packets.Suback<<4:
-		return g.checkSuback(body)
-	case header == packets.Puback<<4 && len(body) == 2:
-		return nil
-	case header == packets.Pingresp<<4 && len(body) == 0:
-		return nil
-	default:
-		return fmt.Errorf("%w: unexpected packet with header 0x%02x and %d bytes", ErrProtocol, header, len(body))
+	case !expected && !g.connected:
+		return fmt.Errorf("%w: the answer to CONNECT has header 0x%02x and %d bytes, which is no CONNACK", ErrProtocol, header, length)
+	case !expected:
+		return fmt.Errorf("%w: unexpected packet with header 0x%02x and %d bytes", ErrProtocol, header, length)
+	case length > maxPacket:
+		return fmt.Errorf("%w: a packet of %d bytes exceeds the %d bytes that AWS IoT can send", ErrProtocol, length, maxPacket)
 	}
-}
-
-func (g *guard) checkConnack(header byte, body []byte) error {
-	if header != packets.Connack<<4 || len(body) != 2 {
-		return fmt.Errorf("%w: the answer to CONNECT is not a CONNACK but has header 0x%02x and %d bytes", ErrProtocol, header, len(body))
-	}
-	if code := body[1]; code != packets.Accepted {
-		return &ConnackError{Code: code}
-	}
-	g.connected = true
 	return nil
 }
 
-func checkPublish(header byte, body []byte) error {
-	qos := header >> 1 & 3
-	if qos > 1 {
-		return fmt.Errorf("%w: PUBLISH at QoS %d, which AWS IoT does not support", ErrProtocol, qos)
-	}
-	if len(body) < 2 || len(body) < 2+int(binary.BigEndian.Uint16(body))+2*int(qos) {
-		return fmt.Errorf("%w: PUBLISH of %d bytes is too short for its topic", ErrProtocol, len(body))
+func (g *guard) checkBody(header byte, body []byte) error {
+	switch header >> 4 {
+	case packets.Connack:
+		if code := body[1]; code != packets.Accepted {
+			return &ConnackError{Code: code}
+		}
+		g.connected = true
+	case packets.Publish:
+		qos := int(header >> 1 & 3) // at QoS 1 a packet id of two bytes follows the topic
+		if len(body) < 2 || len(body) < 2+int(binary.BigEndian.Uint16(body))+2*qos {
+			return fmt.Errorf("%w: PUBLISH of %d bytes is too short for its topic", ErrProtocol, len(body))
+		}
+		end := 2 + int(binary.BigEndian.Uint16(body))
+		g.deliver(string(body[2:end]), body[end+2*qos:])
+	case packets.Suback:
+		return g.checkSuback(body)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func Open(ctx context.Context, conn net.Conn, clientID string, topics ...string)
 	for _, topic := range topics {
 		s.answers[topic] = make(chan []byte, 1)
 	}
-	s.client = mqtt.NewClient(s.options(newGuard(conn), clientID))
+	s.client = mqtt.NewClient(s.options(newGuard(conn, s.keep), clientID))
 
 	token := s.client.Connect()
 	select {
@@ -77,9 +77,19 @@ func Open(ctx context.Context, conn net.Conn, clientID string, topics ...string)
 	}
 	if err := token.Error(); err != nil {
 		s.abort()
-		return nil, err
+		return nil, withoutPrefix(err)
 	}
 	return s, nil
+}
+
+// withoutPrefix takes away what paho puts in front of an error of the network:
+// that it is one.
+func withoutPrefix(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		causes := joined.Unwrap()
+		return causes[len(causes)-1]
+	}
+	return err
 }
 
 func (s *Session) options(conn *guard, clientID string) *mqtt.ClientOptions {
@@ -95,11 +105,11 @@ func (s *Session) options(conn *guard, clientID string) *mqtt.ClientOptions {
 		SetAutoReconnect(false).
 		SetKeepAlive(keepAlive).
 		SetWriteTimeout(handOff).
-		// In order, an answer that came just before the connection broke is
-		// kept before the loss is told, and a flood of messages cannot start
-		// a goroutine for each. It asks for a handler that never blocks.
+		// Out of order, each message would start a goroutine, and a flood of
+		// them would fill the memory.
 		SetOrderMatters(true).
-		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { s.keep(m.Topic(), m.Payload()) }).
+		// The guard has delivered the message; paho acknowledges it.
+		SetDefaultPublishHandler(func(mqtt.Client, mqtt.Message) {}).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 			s.cause = err
 			close(s.lost)
@@ -107,7 +117,8 @@ func (s *Session) options(conn *guard, clientID string) *mqtt.ClientOptions {
 }
 
 // keep holds the first message on a topic that is waited for. AWS IoT may
-// deliver a message more than once, so that a second one is no news.
+// deliver a message more than once, so that a second one is no news. It never
+// blocks: the connection is read from under it.
 func (s *Session) keep(topic string, payload []byte) {
 	select {
 	case s.answers[topic] <- payload:

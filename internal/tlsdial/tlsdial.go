@@ -11,9 +11,18 @@ import (
 // DialFunc opens a connection, as [net.Dialer.DialContext] does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
+// HandshakeError is what kept TLS from being agreed on a connection that was
+// open.
+type HandshakeError struct{ Err error }
+
+func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Err.Error() }
+
+// Unwrap returns the error as crypto/tls made it.
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
 // Dial opens a connection to address with dial and runs the TLS handshake of
-// config over it. The error of a handshake is returned as crypto/tls made it;
-// when ctx ends, the error is that of ctx.
+// config over it, which fails with a [*HandshakeError]. When ctx ends, the error
+// is that of ctx.
 func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config) (*tls.Conn, error) {
 	raw, err := Bound(dial)(ctx, "tcp", address)
 	if err != nil {
@@ -22,7 +31,10 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, err
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &HandshakeError{err}
 	}
 	return conn, nil
 }
