@@ -1,0 +1,89 @@
+package fleetprovtest
+
+import "time"
+
+// Op is a request that the server sees, spelled as AWS spells it.
+type Op string
+
+// The requests that a [Fault] can be injected into.
+const (
+	OpConnect                  Op = "Connect"
+	OpSubscribe                Op = "Subscribe"
+	OpCreateKeysAndCertificate Op = "CreateKeysAndCertificate"
+	OpCreateCertificateFromCSR Op = "CreateCertificateFromCsr"
+	OpRegisterThing            Op = "RegisterThing"
+)
+
+// Fault is one way to misbehave. Its zero value is none: injected, it lets one
+// request pass.
+//
+// The operation, be it the registration of a client id, a subscription or a
+// provisioning operation, takes effect as if nothing were wrong, unless Reject
+// or Response is set. What is sent is Raw, or else nothing if Drop or
+// Disconnect is set, or else the answer.
+type Fault struct {
+	// Delay is how long the answer waits. The operation takes effect before
+	// the wait, except for Connect, where the client may send nothing until
+	// the wait is over. Other connections, and other requests on the same
+	// one, do not wait. It combines with every other field.
+	Delay time.Duration
+
+	// Reject refuses the operation, which then has no effect.
+	Reject *Rejection
+
+	// Response is sent in place of the real answer. For a provisioning
+	// operation it is the payload on the accepted topic, or on the rejected
+	// one if Reject is set, and the operation has no effect. For Connect and
+	// Subscribe it is the whole packet in place of the CONNACK or SUBACK, and
+	// has no influence on the effect.
+	Response []byte
+
+	// Raw is written to the connection in place of any answer, inside TLS but
+	// outside of any packet.
+	Raw []byte
+
+	// Drop never sends the answer.
+	Drop bool
+
+	// Duplicate sends the answer twice, the second time under a new packet id
+	// where it has one.
+	Duplicate bool
+
+	// Disconnect closes the connection in place of sending the answer, or
+	// after Raw.
+	Disconnect bool
+}
+
+// Rejection is how AWS IoT says no.
+type Rejection struct {
+	// StatusCode is the statusCode of a provisioning operation, the CONNACK
+	// return code of Connect (5 if it is 0), or the SUBACK return code of
+	// Subscribe for every filter (0x80 if it is 0).
+	StatusCode int
+
+	// Code and Message are the errorCode and the errorMessage of a
+	// provisioning operation. Of these and StatusCode, those that are zero are
+	// left out of the answer.
+	Code, Message string
+}
+
+// Inject queues a fault: each request of op takes the one that has waited the
+// longest. It may be called at any time.
+func (s *Server) Inject(op Op, f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[op] = append(s.faults[op], f)
+}
+
+// take removes and returns the next fault of op, which is the zero one if none
+// is queued.
+func (s *Server) take(op Op) Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queue := s.faults[op]
+	if len(queue) == 0 {
+		return Fault{}
+	}
+	s.faults[op] = queue[1:]
+	return queue[0]
+}

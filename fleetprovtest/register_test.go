@@ -1,0 +1,197 @@
+package fleetprovtest_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+type rejection struct {
+	StatusCode   int    `json:"statusCode"`
+	ErrorCode    string `json:"errorCode"`
+	ErrorMessage string `json:"errorMessage"`
+}
+
+func TestCreateKeysAndCertificateTakesNothingOrAnObject(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	c := connectClaim(t, server)
+	c.subscribe(flowFilters...)
+	for payload, suffix := range map[string]string{
+		"":         "/accepted",
+		"{}":       "/accepted",
+		"null":     "/rejected",
+		"[]":       "/rejected",
+		"{":        "/rejected",
+		"{} {}":    "/rejected",
+		"\xa0":     "/rejected",
+		`"accept"`: "/rejected",
+	} {
+		t.Run(payload, func(t *testing.T) {
+			answer := c.request(createTopic, payload)
+			assert.Equal(t, createTopic+suffix, answer.TopicName)
+			if suffix == "/rejected" {
+				assert.Equal(t, 400, decode[rejection](t, answer.Payload).StatusCode)
+			}
+		})
+	}
+}
+
+func TestKeysAndTokensAreHandedOutOnce(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	c := connectClaim(t, server)
+	c.subscribe(flowFilters...)
+	first, second := c.createKeys(), c.createKeys()
+	assert.NotEqual(t, first.PrivateKey, second.PrivateKey)
+	assert.NotEqual(t, first.CertificateOwnershipToken, second.CertificateOwnershipToken)
+	assert.NotEqual(t, first.CertificateID, second.CertificateID)
+}
+
+func TestRegisterThingRejects(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.Parameters = []string{"SerialNumber"}
+	server.Start()
+	defer server.Close()
+	c := connectClaim(t, server)
+	c.subscribe(flowFilters...)
+	token := c.createKeys().CertificateOwnershipToken
+	for _, test := range []struct {
+		name, payload string
+		code          string
+	}{
+		{"not JSON", `certificateOwnershipToken`, "InvalidRequest"},
+		{"no payload", ``, "InvalidRequest"},
+		{"no token", `{"parameters":{"SerialNumber":"1"}}`, "InvalidCertificateOwnershipToken"},
+		{"an unknown token", `{"certificateOwnershipToken":"eyJ2ZXJzaW9uIjoi","parameters":{"SerialNumber":"1"}}`, "InvalidCertificateOwnershipToken"},
+		{"a token that is no string", `{"certificateOwnershipToken":1}`, "InvalidRequest"},
+		{"no parameters", `{"certificateOwnershipToken":"` + token + `"}`, "InvalidParameters"},
+		{"a missing parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"Other":"1"}}`, "InvalidParameters"},
+		{"a number for a parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"SerialNumber":1}}`, "InvalidParameters"},
+		{"null for a parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"SerialNumber":null}}`, "InvalidParameters"},
+		{"null for the parameters", `{"certificateOwnershipToken":"` + token + `","parameters":null}`, "InvalidParameters"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			answer := c.request(registerTopic, test.payload)
+			assert.Equal(t, registerTopic+"/rejected", answer.TopicName)
+			got := decode[rejection](t, answer.Payload)
+			assert.Equal(t, 400, got.StatusCode)
+			assert.Equal(t, test.code, got.ErrorCode)
+			assert.NotEmpty(t, got.ErrorMessage)
+			assert.NotContains(t, got.ErrorMessage, token)
+		})
+	}
+	assert.Empty(t, server.Things())
+	assert.Equal(t, "PENDING_ACTIVATION", server.Certificates()[0].Status)
+}
+
+func TestUnknownTemplateIsNotFound(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.Template = "ours"
+	server.Start()
+	defer server.Close()
+	c := connectClaim(t, server)
+	const theirs = "$aws/provisioning-templates/theirs/provision/json"
+	c.subscribe(theirs+"/accepted", theirs+"/rejected")
+	answer := c.request(theirs, `{}`)
+	assert.Equal(t, theirs+"/rejected", answer.TopicName)
+	got := decode[rejection](t, answer.Payload)
+	assert.Equal(t, 404, got.StatusCode)
+	assert.Equal(t, "ResourceNotFoundException", got.ErrorCode)
+}
+
+func TestThingNames(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	for _, test := range []struct {
+		name, parameters string
+		thingName        func(certificateID string) string
+	}{
+		{"ThingName comes first", `{"ThingName":"thing","SerialNumber":"serial"}`, func(string) string { return "thing" }},
+		{"then SerialNumber", `{"SerialNumber":"serial"}`, func(string) string { return "serial" }},
+		{"then the certificate id", `{}`, func(id string) string { return "thing-" + id[:16] }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			keys, _ := connectClaim(t, server).provision(test.parameters)
+			things := server.Things()
+			assert.Equal(t, test.thingName(keys.CertificateID), things[len(things)-1].Name)
+		})
+	}
+}
+
+func TestRegisterThingMayBeRepeated(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	c := connectClaim(t, server)
+	c.subscribe(flowFilters...)
+	token := c.createKeys().CertificateOwnershipToken
+
+	request := `{"certificateOwnershipToken":"` + token + `","parameters":{"SerialNumber":"SN-1"}}`
+	assert.JSONEq(t, `{"thingName":"SN-1"}`, string(c.request(registerTopic, request).Payload))
+	assert.JSONEq(t, `{"thingName":"SN-1"}`, string(c.request(registerTopic, request).Payload))
+	other := `{"certificateOwnershipToken":"` + token + `","parameters":{"SerialNumber":"SN-2"}}`
+	assert.JSONEq(t, `{"thingName":"SN-1"}`, string(c.request(registerTopic, other).Payload), "a certificate keeps its thing")
+	assert.Len(t, server.Things(), 1)
+}
+
+func TestDeviceConfigurationMayBeEmpty(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.DeviceConfiguration = map[string]string{}
+	server.Start()
+	defer server.Close()
+	c := connectClaim(t, server)
+	c.subscribe(flowFilters...)
+	token := c.createKeys().CertificateOwnershipToken
+	answer := c.request(registerTopic, `{"certificateOwnershipToken":"`+token+`","parameters":{"ThingName":"a"}}`)
+	assert.JSONEq(t, `{"thingName":"a","deviceConfiguration":{}}`, string(answer.Payload))
+}
+
+func TestHookDecides(t *testing.T) {
+	var mu sync.Mutex
+	var calls []fleetprovtest.HookRequest
+	server := fleetprovtest.NewUnstartedServer()
+	server.Template = "hooked"
+	server.Parameters = []string{"SerialNumber", "Site"}
+	server.Hook = func(r fleetprovtest.HookRequest) fleetprovtest.HookResponse {
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, r)
+		if len(calls) == 1 {
+			return fleetprovtest.HookResponse{}
+		}
+		r.Parameters["Injected"] = "by writing to the request"
+		return fleetprovtest.HookResponse{AllowProvisioning: true, ParameterOverrides: map[string]string{"Site": "Bern"}}
+	}
+	server.Start()
+	defer server.Close()
+
+	const topic = "$aws/provisioning-templates/hooked/provision/json"
+	c := connectAs(t, server, server.ClaimCertificate(), "device-1")
+	c.subscribe(createTopic+"/accepted", topic+"/accepted", topic+"/rejected")
+	keys := c.createKeys()
+	request := `{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `","parameters":{"SerialNumber":"SN-1","Site":"Basel"}}`
+
+	answer := c.request(topic, request)
+	require.Equal(t, topic+"/rejected", answer.TopicName)
+	got := decode[rejection](t, answer.Payload)
+	assert.Equal(t, 403, got.StatusCode)
+	assert.Equal(t, "AccessDenied", got.ErrorCode)
+	assert.Equal(t, "PENDING_ACTIVATION", server.Certificates()[0].Status)
+
+	require.Equal(t, topic+"/accepted", c.request(topic, request).TopicName)
+	assert.Equal(t, map[string]string{"SerialNumber": "SN-1", "Site": "Bern"}, server.Things()[0].Parameters)
+
+	require.Len(t, calls, 2)
+	assert.Equal(t, fleetprovtest.HookRequest{
+		ClaimCertificateID: sha256Hex(server.ClaimCertificate().Leaf.Raw),
+		CertificateID:      keys.CertificateID,
+		CertificatePEM:     keys.CertificatePEM,
+		TemplateARN:        "arn:aws:iot:us-east-1:123456789012:provisioningtemplate/hooked",
+		ClientID:           "device-1",
+		Parameters:         map[string]string{"SerialNumber": "SN-1", "Site": "Basel"},
+	}, calls[0])
+}

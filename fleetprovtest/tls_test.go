@@ -1,0 +1,148 @@
+package fleetprovtest_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/testca"
+)
+
+// refusal sends a CONNECT behind the handshake, as clients do, and returns the
+// error that tells of the refusal.
+func refusal(t *testing.T, raw net.Conn, config *tls.Config) error {
+	t.Helper()
+	c, err := handshake(t, raw, config)
+	if err != nil {
+		return err
+	}
+	c.sendConnect("device-1")
+	_, err = packets.ReadPacket(c.conn)
+	return err
+}
+
+func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+
+	claim := connectClaim(t, server)
+	claim.subscribe(flowFilters...)
+	keys := claim.createKeys()
+	pending := keys.certificate(t)
+
+	stranger := testca.New("stranger")
+	now := time.Now()
+	for _, test := range []struct {
+		name           string
+		certificate    tls.Certificate
+		alert, alert12 string // by TLS 1.3, by 1.2
+	}{
+		{"of another authority", stranger.Client("claim", testca.Validity{}),
+			"tls: unknown certificate authority", "tls: unknown certificate authority"},
+		{"expired", stranger.Client("claim", testca.Validity{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}),
+			"tls: expired certificate", "tls: expired certificate"},
+		{"none", tls.Certificate{}, "tls: certificate required", "tls: handshake failure"},
+		{"issued but not registered", pending, "tls: bad certificate", "tls: bad certificate"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for version, alert := range map[uint16]string{tls.VersionTLS13: test.alert, tls.VersionTLS12: test.alert12} {
+				config := clientConfig(server, test.certificate)
+				config.MaxVersion = version
+				raw, err := net.Dial("tcp", server.Listener.Addr().String())
+				require.NoError(t, err)
+				err = refusal(t, raw, config)
+				var refused *net.OpError
+				require.ErrorAs(t, err, &refused)
+				assert.Equal(t, "remote error", refused.Op)
+				assert.EqualError(t, refused.Err, alert, "%s", tls.VersionName(version))
+			}
+		})
+	}
+	assert.Len(t, server.Requests(), 3, "none of them was heard")
+}
+
+func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, listener := onPipes(t)
+		defer server.Close()
+		stranger := testca.New("stranger").Client("claim", testca.Validity{})
+		err := refusal(t, listener.dial(), clientConfig(server, stranger))
+		assert.ErrorContains(t, err, "unknown certificate authority")
+	})
+}
+
+func TestHintDoesNotDecideWhoIsAccepted(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{ClientCAs: testca.New("hint").Pool()}
+	server.Start()
+	defer server.Close()
+
+	connectClaim(t, server)
+
+	stranger := clientConfig(server, testca.New("stranger").Client("claim", testca.Validity{}))
+	raw, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	assert.ErrorContains(t, refusal(t, raw, stranger), "tls: bad certificate")
+}
+
+func TestTLSFieldsAreKept(t *testing.T) {
+	ca := testca.New("another root")
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{
+		MaxVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")},
+	}
+	server.Start()
+	defer server.Close()
+
+	_, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
+	assert.True(t, errors.As(err, new(x509.UnknownAuthorityError)), "%v", err)
+
+	config := clientConfig(server, server.ClaimCertificate())
+	config.RootCAs = ca.Pool()
+	c, err := dial(t, server, config)
+	require.NoError(t, err)
+	assert.Equal(t, uint16(tls.VersionTLS12), c.conn.(*tls.Conn).ConnectionState().Version)
+}
+
+func TestTLSBelow12IsRefused(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	config := clientConfig(server, server.ClaimCertificate())
+	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	_, err := dial(t, server, config)
+	assert.ErrorContains(t, err, "protocol version not supported")
+}
+
+func TestSessionsAreNotResumed(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	config := clientConfig(server, server.ClaimCertificate())
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	for range 2 {
+		c, err := dial(t, server, config)
+		require.NoError(t, err)
+		c.connect("device-1")
+		assert.False(t, c.conn.(*tls.Conn).ConnectionState().DidResume)
+	}
+}
+
+func TestServerCertificateNamesLoopback(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	for _, host := range []string{"localhost", "127.0.0.1", "::1"} {
+		config := clientConfig(server, server.ClaimCertificate())
+		config.ServerName = host
+		_, err := dial(t, server, config)
+		assert.NoError(t, err, host)
+	}
+}

@@ -1,0 +1,68 @@
+package fleetprovtest
+
+import (
+	"regexp"
+	"strings"
+)
+
+// format is the encoding of requests and answers, as it stands in topics.
+type format string
+
+const (
+	formatJSON format = "json"
+	formatCBOR format = "cbor"
+)
+
+// operation is what a provisioning topic stands for (fleet-provision-api).
+type operation struct {
+	op       Op
+	format   format
+	template string // of RegisterThing
+	topic    string // that requests go to; answers come on topic/accepted and topic/rejected
+}
+
+var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
+
+// parseRequestTopic reports whether a topic is one that requests are published
+// to.
+func parseRequestTopic(topic string) (operation, bool) {
+	o := operation{topic: topic}
+	head, last := cutLast(topic)
+	o.format = format(last)
+	if o.format != formatJSON && o.format != formatCBOR {
+		return operation{}, false
+	}
+	switch head {
+	case "$aws/certificates/create":
+		o.op = OpCreateKeysAndCertificate
+		return o, true
+	case "$aws/certificates/create-from-csr":
+		o.op = OpCreateCertificateFromCSR
+		return o, true
+	}
+	name, ok := strings.CutPrefix(head, "$aws/provisioning-templates/")
+	if !ok {
+		return operation{}, false
+	}
+	name, ok = strings.CutSuffix(name, "/provision")
+	if !ok || !templateName.MatchString(name) {
+		return operation{}, false
+	}
+	o.op, o.template = OpRegisterThing, name
+	return o, true
+}
+
+// isResponseTopic reports whether a topic is one that answers come on.
+func isResponseTopic(topic string) bool {
+	request, last := cutLast(topic)
+	_, ok := parseRequestTopic(request)
+	return ok && (last == "accepted" || last == "rejected")
+}
+
+// cutLast cuts a topic before its last level.
+func cutLast(topic string) (head, last string) {
+	if i := strings.LastIndexByte(topic, '/'); i >= 0 {
+		return topic[:i], topic[i+1:]
+	}
+	return "", topic
+}

@@ -1,0 +1,148 @@
+// Package broker is a small MQTT 3.1.1 server that leaves every decision to its
+// [Handler], and so can be made to misbehave.
+//
+// It frames and checks packets, keeps client ids unique, remembers
+// subscriptions and routes messages by them. It has no retained messages, no
+// wills, no sessions that outlive their connection, no QoS 2, and it does not
+// repeat a message that was not acknowledged.
+package broker
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// Handler answers the packets that need a decision. Its methods are called
+// from the goroutine that reads the connection, one at a time for each
+// connection, and concurrently for different ones.
+type Handler interface {
+	// Connect is called with the connection's first packet. It calls
+	// [Conn.Accept] and sends a CONNACK, or closes the connection; it may do
+	// so later, see [Conn.After]. Whatever the client sends before Accept
+	// closes the connection.
+	Connect(*Conn, *packets.ConnectPacket)
+	// Subscribe calls [Conn.Grant] for the filters it grants and sends a
+	// SUBACK.
+	Subscribe(*Conn, *packets.SubscribePacket)
+	// Publish calls [Conn.Acknowledge] and does with the message what it
+	// likes, such as [Server.Route].
+	Publish(*Conn, *packets.PublishPacket)
+}
+
+// Server serves MQTT on the connections of a listener. Its fields are not to be
+// changed once Serve was called.
+type Server struct {
+	// Handler decides. It is required.
+	Handler Handler
+	// TLS is the configuration of the TLS layer. If it is nil there is none.
+	TLS *tls.Config
+
+	mu       sync.Mutex
+	closed   bool
+	listener net.Listener
+	conns    map[*Conn]struct{}
+	clients  map[string]*Conn // by client id, accepted ones only
+
+	running sync.WaitGroup
+}
+
+// Serve accepts connections until [Server.Close]. It takes over listener and
+// returns once accepting has ended.
+func (s *Server) Serve(listener net.Listener) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		listener.Close()
+		return
+	}
+	s.listener = listener
+	s.conns = make(map[*Conn]struct{})
+	s.clients = make(map[string]*Conn)
+	s.running.Add(1)
+	s.mu.Unlock()
+	defer s.running.Done()
+
+	for {
+		raw, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		c := s.add(raw)
+		if c == nil {
+			raw.Close()
+			return
+		}
+		s.running.Go(c.serve)
+	}
+}
+
+// Close ends the listener, every connection and every goroutine of the server,
+// and waits for them.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	for c := range s.conns {
+		c.abort()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// Route delivers a message to every client that subscribed to its topic, at
+// the lower of qos and the QoS of the subscription.
+func (s *Server) Route(topic string, payload []byte, qos byte) {
+	s.mu.Lock()
+	clients := make([]*Conn, 0, len(s.clients))
+	for _, c := range s.clients {
+		clients = append(clients, c)
+	}
+	s.mu.Unlock()
+	for _, c := range clients {
+		c.Deliver(topic, payload, qos)
+	}
+}
+
+// add returns nil once the server is closed.
+func (s *Server) add(raw net.Conn) *Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	c := newConn(s, raw)
+	s.conns[c] = struct{}{}
+	return c
+}
+
+// leave makes nothing reach c any more.
+func (s *Server) leave(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients[c.clientID] == c {
+		delete(s.clients, c.clientID)
+	}
+}
+
+// remove forgets c, which has nothing left to abort.
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// takeOver makes c the one connection with its client id (MQTT 3.1.1, MQTT-3.1.4-2).
+func (s *Server) takeOver(c *Conn) {
+	s.mu.Lock()
+	previous := s.clients[c.clientID]
+	s.clients[c.clientID] = c
+	s.mu.Unlock()
+	if previous != nil && previous != c {
+		previous.Close()
+	}
+}

@@ -1,0 +1,44 @@
+package broker
+
+import "strings"
+
+// ValidFilter reports whether a topic filter keeps the rules of MQTT 3.1.1
+// section 4.7: a # is the last level, and it and + stand alone in theirs.
+func ValidFilter(filter string) bool {
+	if filter == "" || !validString(filter) {
+		return false
+	}
+	levels := strings.Split(filter, "/")
+	for i, level := range levels {
+		switch {
+		case level == "+" || level == "#" && i == len(levels)-1:
+		case strings.ContainsAny(level, "+#"):
+			return false
+		}
+	}
+	return true
+}
+
+// Match reports whether a valid topic filter matches a topic. A wildcard in the
+// first level matches no topic that starts with $ (MQTT 3.1.1 section 4.7.2).
+func Match(filter, topic string) bool {
+	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(filter, "$") {
+		return false
+	}
+	for {
+		want, restOfFilter, moreFilter := strings.Cut(filter, "/")
+		if want == "#" {
+			return true
+		}
+		level, restOfTopic, moreTopic := strings.Cut(topic, "/")
+		switch {
+		case want != "+" && want != level:
+			return false
+		case !moreTopic:
+			return !moreFilter || restOfFilter == "#" // a/# matches a, too
+		case !moreFilter:
+			return false
+		}
+		filter, topic = restOfFilter, restOfTopic
+	}
+}

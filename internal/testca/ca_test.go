@@ -1,0 +1,85 @@
+package testca_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/internal/testca"
+)
+
+func TestServerCertificate(t *testing.T) {
+	ca := testca.New("root")
+	leaf := ca.Server(testca.Validity{}, "localhost", "127.0.0.1", "::1").Leaf
+	for _, host := range []string{"localhost", "127.0.0.1", "::1"} {
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: ca.Pool(), DNSName: host})
+		assert.NoError(t, err, host)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: ca.Pool(), DNSName: "example.com"})
+	assert.ErrorAs(t, err, new(x509.HostnameError))
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: testca.New("root").Pool()})
+	assert.ErrorAs(t, err, new(x509.UnknownAuthorityError), "roots of one name are still two")
+}
+
+func TestValidity(t *testing.T) {
+	ca := testca.New("root")
+	now := time.Now()
+	for _, test := range []struct {
+		name     string
+		validity testca.Validity
+		valid    bool
+	}{
+		{"nothing said means now", testca.Validity{}, true},
+		{"expired", testca.Validity{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}, false},
+		{"not yet valid", testca.Validity{NotBefore: now.Add(time.Hour)}, false},
+		{"valid since a moment", testca.Validity{NotBefore: now.Add(-time.Second)}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, leaf := range []*x509.Certificate{
+				ca.Client("device", test.validity).Leaf,
+				ca.Server(test.validity, "localhost").Leaf,
+			} {
+				_, err := leaf.Verify(x509.VerifyOptions{Roots: ca.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+				if test.valid {
+					assert.NoError(t, err)
+				} else {
+					var invalid x509.CertificateInvalidError
+					require.ErrorAs(t, err, &invalid)
+					assert.Equal(t, x509.Expired, invalid.Reason)
+				}
+			}
+		})
+	}
+}
+
+func TestIssue(t *testing.T) {
+	ca := testca.New("root")
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	leaf, err := ca.Issue("device", testca.Validity{}, key.Public())
+	require.NoError(t, err)
+	assert.Equal(t, key.Public(), leaf.PublicKey)
+	assert.Equal(t, "device", leaf.Subject.CommonName)
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: ca.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	assert.NoError(t, err)
+
+	leaf, err = ca.Issue("device", testca.Validity{}, "not a key")
+	assert.Error(t, err)
+	assert.Nil(t, leaf)
+}
+
+func TestCertificatesAreValidInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := testca.New("root")
+		_, err := ca.Client("device", testca.Validity{}).Leaf.Verify(x509.VerifyOptions{
+			Roots: ca.Pool(), CurrentTime: time.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		})
+		assert.NoError(t, err)
+	})
+}

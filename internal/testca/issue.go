@@ -1,0 +1,76 @@
+package testca
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Validity is the time in which a certificate is valid. A zero NotBefore means
+// an hour ago, a zero NotAfter the end of the year 2049.
+type Validity struct {
+	NotBefore, NotAfter time.Time
+}
+
+// Server issues a certificate for a TLS server at hosts, which are host names
+// or IP addresses, with a new P-256 key. It panics where [New] does.
+func (ca *CA) Server(validity Validity, hosts ...string) tls.Certificate {
+	template := leafTemplate("", validity)
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	if len(hosts) > 0 {
+		template.Subject.CommonName = hosts[0]
+	}
+	return ca.issueWithKey(template)
+}
+
+// Client issues a certificate for a TLS client, with a new P-256 key. It panics
+// where [New] does.
+func (ca *CA) Client(commonName string, validity Validity) tls.Certificate {
+	return ca.issueWithKey(leafTemplate(commonName, validity))
+}
+
+// Issue issues a certificate for a TLS client that holds the private key to
+// public. The error is that of [x509.CreateCertificate], for a type of key it
+// does not know.
+func (ca *CA) Issue(commonName string, validity Validity, public crypto.PublicKey) (*x509.Certificate, error) {
+	return sign(leafTemplate(commonName, validity), ca.certificate, public, ca.key)
+}
+
+func (ca *CA) issueWithKey(template *x509.Certificate) tls.Certificate {
+	key := newKey()
+	leaf, err := sign(template, ca.certificate, key.Public(), ca.key)
+	if err != nil {
+		panic(fmt.Sprintf("testca: issue certificate: %v", err))
+	}
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// leafTemplate has no extended key usage, like the device certificates of
+// AWS IoT: they are good for any.
+func leafTemplate(commonName string, validity Validity) *x509.Certificate {
+	if validity.NotBefore.IsZero() {
+		validity.NotBefore = time.Now().Add(-leeway)
+	}
+	if validity.NotAfter.IsZero() {
+		validity.NotAfter = farFuture
+	}
+	return &x509.Certificate{
+		SerialNumber:          newSerialNumber(),
+		Subject:               pkix.Name{CommonName: commonName},
+		NotBefore:             validity.NotBefore,
+		NotAfter:              validity.NotAfter,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+	}
+}
