@@ -1,0 +1,180 @@
+package fleetprov
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/pfx"
+)
+
+// Credentials are what a provisioned device keeps for life. They are safe to
+// print, to log and to embed: the private key is not among the exported fields.
+// A copy shares the key.
+type Credentials struct {
+	ThingName             string              // empty if AWS named none
+	CertificateID         string              // 64 hex characters
+	CertificatePEM        []byte              // the device's certificate
+	Endpoint              string              // host:port it was provisioned at
+	Roots                 []*x509.Certificate // server roots that came with the claim; Amazon's need no mention
+	DeviceConfiguration   map[string]string   // nil if the template has none; a value that is not a string is kept as JSON text
+	PreviousCertificateID string              // of the certificate these replace, which may be deactivated now
+
+	private *privateKey // behind a pointer, where no verb of fmt reaches it
+}
+
+type privateKey struct{ signer crypto.Signer }
+
+var (
+	errNoKey    = errors.New("fleetprov: the credentials have no private key: if it lives in hardware, give it with SetPrivateKey")
+	errHardware = errors.New("fleetprov: the private key lives in hardware and cannot be written to a file")
+	errJSON     = errors.New("fleetprov: credentials have no JSON form, which would lose the private key: use MarshalPEM")
+)
+
+// credentials puts together what AWS gave.
+func (r *run) credentials(issued *exchange.Issued, registered *exchange.Registered) *Credentials {
+	c := &Credentials{
+		ThingName:           registered.ThingName,
+		CertificateID:       issued.ID,
+		Endpoint:            r.endpoint.String(),
+		Roots:               r.claim.Roots(),
+		DeviceConfiguration: registered.DeviceConfiguration,
+		private:             &privateKey{issued.Key},
+	}
+	for _, der := range issued.Chain {
+		c.CertificatePEM = append(c.CertificatePEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return c
+}
+
+// PrivateKeyPEM returns the private key as PKCS #8 PEM, or nil when it lives in
+// hardware or there is none. It is a secret: a file for it must not be readable
+// by others from the moment it is made.
+func (c *Credentials) PrivateKeyPEM() []byte {
+	if c.private == nil {
+		return nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.private.signer)
+	if err != nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// SetPrivateKey gives the credentials a key that lives in hardware, after they
+// were loaded without it. It fails if the key is not the certificate's.
+func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
+	leaf, _, err := c.chain()
+	if err != nil {
+		return fmt.Errorf("fleetprov: %w", err)
+	}
+	if key == nil || !samePublicKey(key.Public(), leaf.PublicKey) {
+		return errors.New("fleetprov: the private key does not belong to the certificate")
+	}
+	c.private = &privateKey{key}
+	return nil
+}
+
+// TLSCertificate returns the certificate and its key for use with crypto/tls. It
+// fails if the key lives in hardware and was not given by
+// [Credentials.SetPrivateKey].
+func (c *Credentials) TLSCertificate() (tls.Certificate, error) {
+	leaf, chain, err := c.chain()
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("fleetprov: %w", err)
+	}
+	if c.private == nil {
+		return tls.Certificate{}, errNoKey
+	}
+	if !samePublicKey(c.private.signer.Public(), leaf.PublicKey) {
+		return tls.Certificate{}, errors.New("fleetprov: the private key does not belong to the certificate")
+	}
+	return tls.Certificate{Certificate: chain, PrivateKey: c.private.signer, Leaf: leaf}, nil
+}
+
+// TLSConfig returns what an MQTT client needs to connect to the endpoint as the
+// device: the certificate, the server name, Amazon's roots and those of the
+// claim, and ALPN if the port is 443. Set RootCAs on it if the device was
+// provisioned with [WithRootCAs]. The client id should be the thing name, which
+// policies often ask for.
+func (c *Credentials) TLSConfig() (*tls.Config, error) {
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return nil, err
+	}
+	endpoint, err := parseEndpoint(c.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("fleetprov: %w", err)
+	}
+	config := endpoint.tlsConfig(nil, trust(c.Roots), &certificate)
+	config.Certificates = []tls.Certificate{certificate}
+	return config, nil
+}
+
+// Identity returns the credentials as an identity to connect with, for renewing
+// them. It connects under the thing name.
+func (c *Credentials) Identity() (*Identity, error) {
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return nil, err
+	}
+	identity, err := NewIdentity(certificate, c.Roots...)
+	if err != nil {
+		return nil, err
+	}
+	identity.clientID = c.ThingName
+	return identity, nil
+}
+
+// EncodePFX returns the credentials as a PFX (PKCS #12) file with AES-256, the
+// certificate, its key and Roots, which OpenSSL 3 and [ParsePFX] open. It fails
+// if the key lives in hardware.
+func (c *Credentials) EncodePFX(password string) ([]byte, error) {
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return nil, err
+	}
+	if c.PrivateKeyPEM() == nil {
+		return nil, errHardware
+	}
+	var others []*x509.Certificate
+	for _, der := range certificate.Certificate[1:] {
+		issuer, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("fleetprov: the credentials' certificate chain: %w", err)
+		}
+		others = append(others, issuer)
+	}
+	data, err := pfx.Encode(certificate.PrivateKey, certificate.Leaf, append(others, c.Roots...), password)
+	if err != nil {
+		return nil, fmt.Errorf("fleetprov: making the PFX: %w", err)
+	}
+	return data, nil
+}
+
+// MarshalJSON always fails: JSON would lose the private key without a word. Use
+// [Credentials.MarshalPEM].
+func (c *Credentials) MarshalJSON() ([]byte, error) { return nil, errJSON }
+
+// chain decodes CertificatePEM.
+func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
+	var chain [][]byte
+	for block, rest := pem.Decode(c.CertificatePEM); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, nil, fmt.Errorf("the credentials' CertificatePEM holds a block of type %q", block.Type)
+		}
+		chain = append(chain, block.Bytes)
+	}
+	if len(chain) == 0 {
+		return nil, nil, errors.New("the credentials have no certificate")
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, nil, fmt.Errorf("the credentials' certificate: %w", err)
+	}
+	return leaf, chain, nil
+}

@@ -1,0 +1,82 @@
+package fleetprov
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+
+	"github.com/fleetprov/fleetprov/internal/exchange"
+)
+
+// deviceKey is a key that never leaves the device, and the certificate signing
+// request for it. Both are made while the connection is being opened.
+type deviceKey struct {
+	made   chan struct{} // closed when the rest is there
+	signer crypto.Signer
+	csr    []byte
+	err    error
+}
+
+func makeDeviceKey(signer func() (crypto.Signer, error)) *deviceKey {
+	k := &deviceKey{made: make(chan struct{})}
+	go func() {
+		defer close(k.made)
+		if k.signer, k.err = signer(); k.err == nil {
+			k.csr, k.err = exchange.NewCSR(k.signer)
+		}
+		if k.err != nil {
+			k.err = &keyError{k.err}
+		}
+	}()
+	return k
+}
+
+// wait waits until the key is there, which hardware may take a while for.
+func (k *deviceKey) wait(ctx context.Context) error {
+	select {
+	case <-k.made:
+		return k.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// keyError is a key that could not be made or did not sign. The network has no
+// part in it.
+type keyError struct{ err error }
+
+func (e *keyError) Error() string { return "the device's private key: " + e.err.Error() }
+func (e *keyError) Unwrap() error { return e.err }
+
+func generateKey() (crypto.Signer, error) {
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// checkPrivateKey accepts what AWS IoT signs certificates for (AWS IoT API
+// reference, CreateCertificateFromCsr).
+func checkPrivateKey(key crypto.Signer) error {
+	const accepted = "AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521"
+	if key == nil {
+		return errors.New("the private key is nil")
+	}
+	switch public := key.Public().(type) {
+	case *rsa.PublicKey:
+		if bits := public.N.BitLen(); bits < 2048 {
+			return fmt.Errorf("the private key is RSA of %d bits: %s", bits, accepted)
+		}
+	case *ecdsa.PublicKey:
+		switch public.Curve {
+		case elliptic.P256(), elliptic.P384(), elliptic.P521():
+		default:
+			return fmt.Errorf("the private key is on the curve %s: %s", public.Curve.Params().Name, accepted)
+		}
+	default:
+		return fmt.Errorf("the private key's public half is a %T: %s", public, accepted)
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package fleetprov
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/fleetprov/fleetprov/internal/amazonroots"
+)
+
+const (
+	mqttPort = "8883"
+
+	// Port 443 serves other protocols too, and tells them apart by ALPN (AWS
+	// developer guide, "protocols").
+	httpsPort    = "443"
+	mqttProtocol = "x-amzn-mqtt-ca"
+)
+
+// endpoint is the data endpoint of an AWS account in a region.
+type endpoint struct{ host, port string }
+
+var hostname = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z._-]{0,251}[0-9A-Za-z.])?$`)
+
+// parseEndpoint takes host or host:port. It cannot know AWS's hosts by their
+// names: a custom domain is one too.
+func parseEndpoint(s string) (endpoint, error) {
+	switch {
+	case s == "":
+		return endpoint{}, errors.New("the endpoint is empty: aws iot describe-endpoint --endpoint-type iot:Data-ATS prints it")
+	case strings.Contains(s, "://"):
+		return endpoint{}, fmt.Errorf("the endpoint %q is a URL: it must be a host or host:port", s)
+	}
+	host, port := s, mqttPort
+	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		host = strings.Trim(s, "[]")
+	} else if strings.Contains(s, ":") {
+		if host, port, err = net.SplitHostPort(s); err != nil {
+			return endpoint{}, fmt.Errorf("the endpoint %q is neither a host nor host:port", s)
+		}
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+		return endpoint{}, fmt.Errorf("the port of the endpoint %q is not a number from 1 to 65535", s)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && !hostname.MatchString(host) {
+		return endpoint{}, fmt.Errorf("the endpoint %q does not begin with a host name", s)
+	}
+	return endpoint{host, port}, nil
+}
+
+func (e endpoint) String() string { return net.JoinHostPort(e.host, e.port) }
+
+// tlsConfig is base, which may be nil, made ready to present certificate to the
+// endpoint.
+func (e endpoint) tlsConfig(base *tls.Config, roots *x509.CertPool, certificate *tls.Certificate) *tls.Config {
+	config := base.Clone()
+	if config == nil {
+		config = new(tls.Config)
+	}
+	config.ServerName = e.host
+	config.RootCAs = roots
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	if e.port == httpsPort {
+		config.NextProtos = []string{mqttProtocol}
+	}
+	// Certificates would be held back if the server names authorities that did
+	// not issue them. A server that knows the certificate itself takes it.
+	config.Certificates = nil
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+	return config
+}
+
+// trust is what a server's certificate may chain to when nothing else is said.
+func trust(roots []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, root := range append(amazonroots.Certificates(), roots...) {
+		pool.AddCert(root)
+	}
+	return pool
+}

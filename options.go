@@ -1,0 +1,240 @@
+package fleetprov
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/proxy"
+)
+
+// Option changes what a [Provisioner] does. Without any, it does what a device
+// in production should do.
+type Option func(*options)
+
+type options struct {
+	fixedID     *string // the client id, if it is fixed
+	rootCAs     *x509.CertPool
+	tlsConfig   *tls.Config
+	dialer      func(ctx context.Context, network, address string) (net.Conn, error)
+	dialerSet   bool
+	proxy       *url.URL
+	proxySet    bool
+	deviceKey   func() (crypto.Signer, error) // nil: AWS makes the key
+	deviceKeys  int                           // how many options set deviceKey
+	keyErr      error
+	format      exchange.Format
+	verified    bool
+	stepTimeout time.Duration
+	logger      *slog.Logger
+	progress    func(context.Context, Progress)
+}
+
+// WithClientID sets the MQTT client id, of 1 to 128 bytes and not beginning
+// with "$" (AWS general reference, AWS IoT Core message broker limits). A second
+// connection under the same client id ends the first, so that the runs of a
+// Provisioner with a fixed client id queue. Default: a new id for each
+// connection; the thing name for an Identity that came from Credentials.
+func WithClientID(id string) Option {
+	return func(o *options) { o.fixedID = &id }
+}
+
+// WithRootCAs sets the roots the server's certificate must chain to, for an
+// endpoint on a custom domain. It replaces the built-in ones and those that came
+// with the claim; set RootCAs on the device's own [Credentials.TLSConfig] then,
+// too. Default: Amazon Root CA 1 to 4 and Starfield Services Root G2 (AWS
+// developer guide, "server-authentication"), and the roots of the claim.
+func WithRootCAs(roots *x509.CertPool) Option {
+	return func(o *options) { o.rootCAs = roots }
+}
+
+// WithTLSConfig sets a base for the TLS configuration, which is cloned and never
+// changed. Overwritten are ServerName (the endpoint's host), Certificates and
+// GetClientCertificate (the claim), NextProtos on port 443 ("x-amzn-mqtt-ca"),
+// RootCAs if [WithRootCAs] is given or the base has none, and MinVersion if it
+// is zero (TLS 1.2). New refuses InsecureSkipVerify and versions below TLS 1.2.
+// Default: an empty configuration.
+func WithTLSConfig(config *tls.Config) Option {
+	return func(o *options) { o.tlsConfig = config.Clone() }
+}
+
+// WithDialer sets what opens the network connection. It is called with the
+// network "tcp" and an address host:port, and is left behind if it has not
+// returned when the step ends. Default: a [net.Dialer], which tries IPv6 and
+// IPv4 side by side.
+func WithDialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
+	return func(o *options) { o.dialer, o.dialerSet = dial, true }
+}
+
+// WithProxy sets the proxy to connect through: a URL with the scheme http, https
+// (TLS to the proxy, judged by the system's roots), socks5 or socks5h, and user
+// and password if it wants them. The proxy resolves the endpoint's name. TLS runs
+// through it end to end, and the server name stays the endpoint's. Nil connects
+// directly. With [WithDialer], that dialer dials the proxy.
+//
+// Default: the environment's HTTPS_PROXY, else ALL_PROXY, except for the hosts in
+// NO_PROXY; but with [WithDialer] no proxy.
+func WithProxy(proxy *url.URL) Option {
+	return func(o *options) { o.proxy, o.proxySet = proxy, true }
+}
+
+// WithGeneratedKey makes a P-256 key on the device, while the connection is being
+// opened, and gets a certificate for it with CreateCertificateFromCsr: the key
+// never travels. Default: AWS makes an RSA-2048 key with
+// CreateKeysAndCertificate.
+func WithGeneratedKey() Option {
+	return func(o *options) { o.deviceKey = generateKey; o.deviceKeys++ }
+}
+
+// WithPrivateKey gets a certificate for key with CreateCertificateFromCsr. The key
+// may live in hardware: it is asked to sign, and for its public half, which must
+// be RSA of at least 2048 bits, P-256, P-384 or P-521. Default: AWS makes the key.
+func WithPrivateKey(key crypto.Signer) Option {
+	return func(o *options) {
+		o.deviceKey = func() (crypto.Signer, error) { return key, nil }
+		o.deviceKeys++
+		o.keyErr = checkPrivateKey(key)
+	}
+}
+
+// WithCBOR makes requests on the topics that end in /cbor, whose payloads are
+// smaller. Default: JSON.
+func WithCBOR() Option {
+	return func(o *options) { o.format = exchange.CBOR() }
+}
+
+// WithVerification proves the new certificate by connecting with it, under the
+// thing name as client id, once AWS has accepted the registration. Activation may
+// lag behind: the step is tried until its timeout. A failure is an [*Error] of
+// OpVerify, returned together with the Credentials. Default: no verification.
+func WithVerification() Option {
+	return func(o *options) { o.verified = true }
+}
+
+// WithStepTimeout bounds each step by itself: connecting from the dial to
+// CONNACK, subscribing, and each operation. A step that runs out fails with
+// [os.ErrDeadlineExceeded]. A pre-provisioning hook alone may take 5 seconds
+// (AWS developer guide, "pre-provisioning-hook"). Default: 30 seconds.
+func WithStepTimeout(d time.Duration) Option {
+	return func(o *options) { o.stepTimeout = d }
+}
+
+// WithLogger sets where steps (Info), their failures (Warn) and beginnings
+// (Debug) are logged. No key, token, password, parameter or payload is.
+// Default: nowhere.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) { o.logger = logger }
+}
+
+// WithProgress sets a function that is called when a step begins and when it
+// ends. It runs on the goroutine of the step, which waits for it. Default: none.
+func WithProgress(report func(context.Context, Progress)) Option {
+	return func(o *options) { o.progress = report }
+}
+
+// Progress is the beginning or the end of a step.
+type Progress struct {
+	Op      Op
+	Done    bool          // whether the step has ended
+	Attempt int           // from 1
+	Elapsed time.Duration // since the step began
+	Wait    time.Duration // until the next attempt, if there is one
+	Err     error         // why the step failed, or nil
+}
+
+func newOptions(opts []Option) *options {
+	o := &options{
+		dialer:      new(net.Dialer).DialContext,
+		format:      exchange.JSON,
+		stepTimeout: 30 * time.Second,
+		logger:      slog.New(slog.DiscardHandler),
+		progress:    func(context.Context, Progress) {},
+	}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(o)
+		}
+	}
+	return o
+}
+
+// check reports all that is wrong at once.
+func (o *options) check() error {
+	var errs []error
+	if o.fixedID != nil {
+		errs = append(errs, checkClientID(*o.fixedID))
+	}
+	if c := o.tlsConfig; c != nil {
+		if c.InsecureSkipVerify {
+			errs = append(errs, errors.New("the TLS configuration sets InsecureSkipVerify: the claim's key would sign for anyone; give the server's roots with WithRootCAs"))
+		}
+		if c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12 || c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12 {
+			errs = append(errs, errors.New("the TLS configuration allows versions below TLS 1.2, which AWS IoT does not speak"))
+		}
+	}
+	if o.dialer == nil {
+		errs = append(errs, errors.New("the dialer is nil"))
+	}
+	if o.proxy != nil {
+		errs = append(errs, proxy.Check(o.proxy))
+	}
+	if o.deviceKeys > 1 {
+		errs = append(errs, errors.New("WithGeneratedKey and WithPrivateKey exclude each other, and may be given once"))
+	}
+	errs = append(errs, o.keyErr)
+	if o.stepTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("the step timeout is %v: it must be more than zero", o.stepTimeout))
+	}
+	if o.logger == nil {
+		errs = append(errs, errors.New("the logger is nil"))
+	}
+	if o.progress == nil {
+		errs = append(errs, errors.New("the progress function is nil"))
+	}
+	return errors.Join(errs...)
+}
+
+func checkClientID(id string) error {
+	switch {
+	case id == "" || len(id) > 128:
+		return fmt.Errorf("the client id has %d bytes: AWS IoT takes 1 to 128", len(id))
+	case strings.HasPrefix(id, "$"):
+		return fmt.Errorf("the client id %q begins with $, which AWS IoT reserves", id)
+	default:
+		return nil
+	}
+}
+
+var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
+
+func checkTemplate(name string) error {
+	if !templateName.MatchString(name) {
+		return fmt.Errorf("the template name %q is not 1 to 36 letters, digits, hyphens and underscores", name)
+	}
+	return nil
+}
+
+// checkParameters looks at lengths only: names and values may be secrets, and
+// which are required is for the template to say.
+func checkParameters(parameters map[string]string) error {
+	var errs []error
+	for name, value := range parameters {
+		if n := len([]rune(name)); n == 0 || n > 2048 {
+			errs = append(errs, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
+		}
+		if n := len([]rune(value)); n > 4096 {
+			errs = append(errs, fmt.Errorf("the value of parameter %.64q has %d characters: AWS IoT takes up to 4096", name, n))
+		}
+	}
+	return errors.Join(errs...)
+}
