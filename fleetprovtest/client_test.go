@@ -77,10 +77,14 @@ func (c *client) connect(clientID string) {
 
 func (c *client) sendConnect(clientID string) {
 	c.t.Helper()
+	c.send(connectPacket(clientID))
+}
+
+func connectPacket(clientID string) *packets.ConnectPacket {
 	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 	p.ProtocolName, p.ProtocolVersion, p.CleanSession = "MQTT", 4, true
 	p.ClientIdentifier, p.Keepalive = clientID, 60
-	c.send(p)
+	return p
 }
 
 func (c *client) send(p packets.ControlPacket) {

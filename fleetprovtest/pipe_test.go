@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -141,15 +142,33 @@ func TestTokenExpiresAfterAnHour(t *testing.T) {
 }
 
 func TestConnectionEndsWhenTheClientIsSilent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, listener := onPipes(t)
-		defer server.Close()
-		c := dialPipe(t, server, listener, "device-1") // keep-alive 60 s
-		c.conn.SetDeadline(time.Time{})
-		start := time.Now()
-		c.closed()
-		assert.Equal(t, 90*time.Second, time.Since(start))
-	})
+	for _, test := range []struct {
+		name      string
+		keepAlive uint16
+		silence   time.Duration
+	}{
+		{"after one and a half times the keep-alive", 60, 90 * time.Second},
+		{"which is 30 s if less is asked for", 5, 45 * time.Second},
+		{"1200 s if none is", 0, 30 * time.Minute},
+		{"and 1200 s if more is", 65535, 30 * time.Minute},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, listener := onPipes(t)
+				defer server.Close()
+				c, err := handshake(t, listener.dial(), clientConfig(server, server.ClaimCertificate()))
+				require.NoError(t, err)
+				c.conn.SetDeadline(time.Time{})
+				p := connectPacket("device-1")
+				p.Keepalive = test.keepAlive
+				c.send(p)
+				expect[*packets.ConnackPacket](c)
+				start := time.Now()
+				c.closed()
+				assert.Equal(t, test.silence, time.Since(start))
+			})
+		})
+	}
 }
 
 func TestFirstPacketIsAwaitedThirtySeconds(t *testing.T) {

@@ -146,7 +146,10 @@ func TestRulesOfTheConnection(t *testing.T) {
 		}, (*client).closed},
 		{"a payload of 128 KB does not", func(c *client) {
 			c.send(publish(func(p *packets.PublishPacket) { p.Payload = make([]byte, 128<<10) }))
-		}, (*client).ping},
+		}, func(c *client) {
+			c.message() // it is refused for being no JSON
+			c.ping()
+		}},
 		{"a second CONNECT ends the connection", func(c *client) { c.sendConnect("again") }, (*client).closed},
 		{"DISCONNECT ends the connection", func(c *client) {
 			c.send(packets.NewControlPacket(packets.Disconnect))
@@ -154,8 +157,11 @@ func TestRulesOfTheConnection(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := connectClaim(t, server)
+			c.subscribe(createTopic + "/rejected") // not to what an operation that succeeds answers
+			before := len(server.Certificates())
 			test.act(c)
 			test.expect(c)
+			assert.Len(t, server.Certificates(), before)
 		})
 	}
 }

@@ -94,6 +94,18 @@ func TestHintDoesNotDecideWhoIsAccepted(t *testing.T) {
 	assert.ErrorContains(t, refusal(t, raw, stranger), "tls: bad certificate")
 }
 
+func TestConnectNeedsACertificateWhereTheHandshakeDoesNot(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.Start()
+	defer server.Close()
+	c, err := dial(t, server, clientConfig(server, tls.Certificate{}))
+	require.NoError(t, err)
+	c.sendConnect("device-1")
+	c.closed()
+	connectClaim(t, server)
+}
+
 func TestTLSFieldsAreKept(t *testing.T) {
 	ca := testca.New("another root")
 	server := fleetprovtest.NewUnstartedServer()

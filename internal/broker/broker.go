@@ -120,20 +120,14 @@ func (s *Server) add(raw net.Conn) *Conn {
 	return c
 }
 
-// leave makes nothing reach c any more.
-func (s *Server) leave(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.clients[c.clientID] == c {
-		delete(s.clients, c.clientID)
-	}
-}
-
 // remove forgets c, which has nothing left to abort.
 func (s *Server) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	if s.clients[c.clientID] == c {
+		delete(s.clients, c.clientID)
+	}
 }
 
 // takeOver makes c the one connection with its client id (MQTT 3.1.1, MQTT-3.1.4-2).

@@ -209,7 +209,6 @@ func (c *Conn) serve() {
 	flushing.Go(c.out.flush)
 	c.read()
 	c.Close()
-	c.server.leave(c)
 	c.stream.Close()
 	c.out.finish()
 	c.delayed.Wait()

@@ -24,8 +24,8 @@ func TestMessagesAreRoutedByFilter(t *testing.T) {
 	_, addr := start(t, &permissive{}, nil)
 	sender := connected(t, addr, "sender")
 	receiver := connected(t, addr, "receiver")
-	receiver.subscribe("a/#", 0)
 	receiver.subscribe("a/+", 1)
+	receiver.subscribe("a/#", 0)
 	weak := connected(t, addr, "weak")
 	weak.subscribe("a/b", 0)
 	other := connected(t, addr, "other")
@@ -39,6 +39,13 @@ func TestMessagesAreRoutedByFilter(t *testing.T) {
 	assert.Equal(t, byte(1), p.Qos, "the highest QoS of the matching filters")
 	assert.Equal(t, uint16(1), p.MessageID)
 	assert.Equal(t, byte(0), expect[*packets.PublishPacket](weak).Qos)
+
+	for range 10 { // whatever the order of the filters
+		sender.send(publishPacket("a/b", "again", 1))
+		expect[*packets.PubackPacket](sender)
+		assert.Equal(t, byte(1), expect[*packets.PublishPacket](receiver).Qos)
+		expect[*packets.PublishPacket](weak)
+	}
 
 	sender.send(publishPacket("a/b", "two", 0))
 	assert.Equal(t, byte(0), expect[*packets.PublishPacket](receiver).Qos, "no higher than that of the message")
@@ -279,6 +286,26 @@ func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, all, 1<<20)
 	assert.NotContains(t, string(all), "late")
+}
+
+func TestLastBytesArriveBeforeTheEndOfTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := testca.New("root")
+		near, far := net.Pipe()
+		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
+			c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
+			c.After(time.Second, c.Close)
+		}}, &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")}}, newPipeListener(far))
+		defer server.Close()
+		c := newClient(t, tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
+		c.connect("device")
+		c.send(publishPacket("a", "", 0))
+		time.Sleep(time.Second + time.Millisecond)
+		synctest.Wait() // the server has closed it, and most is still to be sent
+		all, err := io.ReadAll(c.conn)
+		require.NoError(t, err)
+		assert.Len(t, all, 1<<20)
+	})
 }
 
 func TestOverTLS(t *testing.T) {
