@@ -59,7 +59,7 @@ func (g *guard) SetReadDeadline(time.Time) error  { return nil }
 func (g *guard) SetWriteDeadline(time.Time) error { return nil }
 
 func (g *guard) Read(p []byte) (int, error) {
-	if len(g.packet) == 0 {
+	for len(g.packet) == 0 {
 		packet, err := g.next()
 		if err != nil {
 			return 0, err
@@ -98,7 +98,8 @@ func (g *guard) reason(written error) error {
 	return read
 }
 
-// next reads one packet and checks it.
+// next reads one packet and checks it. A packet that repeats what was settled
+// before is empty.
 func (g *guard) next() ([]byte, error) {
 	header, err := g.in.ReadByte()
 	if err != nil {
@@ -122,6 +123,12 @@ func (g *guard) next() ([]byte, error) {
 	if g.received += len(packet); g.received > maxReceived {
 		return nil, fmt.Errorf("%w: more than %d bytes received in one exchange", ErrProtocol, maxReceived)
 	}
+	switch {
+	case header>>4 == packets.Connack && g.connected:
+		return nil, nil
+	case header>>4 == packets.Suback && g.subscribe.Load() == nil:
+		return nil, nil
+	}
 	return packet, g.checkBody(header, packet[start:])
 }
 
@@ -139,8 +146,9 @@ func (g *guard) checkHeader(header byte, length uint64) error {
 	kind, flags := header>>4, header&0x0f
 	expected := false
 	switch {
+	case kind == packets.Connack:
+		expected = flags == 0 && length == 2
 	case !g.connected:
-		expected = kind == packets.Connack && flags == 0 && length == 2
 	case kind == packets.Publish:
 		expected = flags>>1&3 <= 1 // AWS IoT does not support QoS 2
 	case kind == packets.Suback:
@@ -184,7 +192,7 @@ func (g *guard) checkBody(header byte, body []byte) error {
 func (g *guard) checkSuback(body []byte) error {
 	subscribe := g.subscribe.Swap(nil)
 	switch {
-	case len(body) < 2 || subscribe == nil || binary.BigEndian.Uint16(body) != subscribe.MessageID:
+	case len(body) < 2 || binary.BigEndian.Uint16(body) != subscribe.MessageID:
 		return fmt.Errorf("%w: SUBACK for a SUBSCRIBE that was not sent", ErrProtocol)
 	case len(body)-2 != len(subscribe.Topics):
 		return fmt.Errorf("%w: SUBACK with %d return codes for %d topic filters", ErrProtocol, len(body)-2, len(subscribe.Topics))

@@ -158,7 +158,7 @@ func TestSubackThatRefuses(t *testing.T) {
 		"PUBACK under its id":            {[]byte{0x40, 2, 0, 1}, isProtocol},
 		"UNSUBACK under its id":          {[]byte{0xb0, 2, 0, 1}, isProtocol},
 		"PUBACK of the wrong size":       {[]byte{0x40, 3, 0, 1, 1}, isProtocol},
-		"a second CONNACK":               {[]byte{0x20, 2, 0, 0}, isProtocol},
+		"a second CONNACK, then the end": {[]byte{0x20, 2, 0, 0}, func(t *testing.T, err error) { assert.ErrorIs(t, err, io.EOF) }},
 		"a packet of a reserved type":    {[]byte{0xf0, 0}, isProtocol},
 		"256 MB announced":               {[]byte{0x30, 0xff, 0xff, 0xff, 0x7f}, isProtocol},
 		"PUBLISH at QoS 2":               {[]byte{0x34, 5, 0, 1, 'a', 0, 1}, isProtocol},
@@ -214,6 +214,8 @@ func TestAwaitReturnsTheFirstAnswer(t *testing.T) {
 		"behind a message nobody asked": {publishes("somebody/else", "noise"), publishes(accepted, "first")},
 		"behind its own PUBACK":         {{0x40, 2, 0, 1}, publishes(accepted, "first")},
 		"behind a PUBACK nobody waits":  {{0x40, 2, 0, 9}, publishes(accepted, "first")},
+		"behind a second CONNACK":       {{0x20, 2, 0, 0}, publishes(accepted, "first")},
+		"behind a SUBACK nobody waits":  {{0x90, 3, 0, 9, 1}, publishes(accepted, "first")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
