@@ -38,16 +38,20 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("the endpoint %q is a URL: it must be a host or host:port", s)
 	}
 	host, port := s, mqttPort
-	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		host = strings.Trim(s, "[]")
-	} else if strings.Contains(s, ":") {
-		if host, port, err = net.SplitHostPort(s); err != nil {
+	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") {
+		whole := s
+		if strings.HasSuffix(s, "]") { // an IPv6 address without a port
+			whole = s + ":" + mqttPort
+		}
+		if host, port, err = net.SplitHostPort(whole); err != nil {
 			return endpoint{}, fmt.Errorf("the endpoint %q is neither a host nor host:port", s)
 		}
 	}
-	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
 		return endpoint{}, fmt.Errorf("the port of the endpoint %q is not a number from 1 to 65535", s)
 	}
+	port = strconv.FormatUint(number, 10) // 0443 is httpsPort too
 	if _, err := netip.ParseAddr(host); err != nil && !hostname.MatchString(host) {
 		return endpoint{}, fmt.Errorf("the endpoint %q does not begin with a host name", s)
 	}

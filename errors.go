@@ -145,7 +145,7 @@ func Retryable(err error) bool {
 		return true
 	case errors.As(err, &refusal):
 		return refusal.Retryable()
-	case isTLSRefusal(err), errors.Is(err, proxy.ErrBadAnswer):
+	case isTLSRefusal(err), errors.Is(err, proxy.ErrBadAnswer), errors.Is(err, proxy.ErrEnvironment):
 		return false
 	case errors.As(err, &network):
 		return true

@@ -58,7 +58,7 @@ func withoutToken(err error, token string) error {
 }
 
 func texts(values map[string]any) (map[string]string, error) {
-	if values == nil {
+	if len(values) == 0 {
 		return nil, nil
 	}
 	var err error

@@ -1,12 +1,17 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 
 	"golang.org/x/net/http/httpproxy"
 )
+
+// ErrEnvironment means that a variable of the environment is not the URL of a proxy.
+// Another attempt finds the same one.
+var ErrEnvironment = errors.New("not the URL of a proxy")
 
 // FromEnvironment returns the proxy that the environment names for address, a
 // host:port, or nil if it is to be reached directly.
@@ -17,8 +22,8 @@ import (
 // excepted. A name in lower case goes before the same name in upper case. The
 // environment is read at each call.
 //
-// A value that is no URL, or one that [Check] refuses, is an error that names the
-// variable, never its value.
+// A value that is no URL, or one that [Check] refuses, is [ErrEnvironment]. The error
+// names the variable, never its value.
 func FromEnvironment(address string) (*url.URL, error) {
 	name, value := firstSet("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 	if value == "" {
@@ -36,10 +41,10 @@ func FromEnvironment(address string) (*url.URL, error) {
 	config.HTTPSProxy = value
 	u, err := config.ProxyFunc()(target)
 	if err != nil || u == nil {
-		return nil, fmt.Errorf("%s is not the URL of a proxy", name)
+		return nil, fmt.Errorf("%s: %w", name, ErrEnvironment)
 	}
 	if err := Check(u); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrEnvironment, err)
 	}
 	return u, nil
 }

@@ -95,7 +95,7 @@ func TestFromEnvironmentRefuses(t *testing.T) {
 			setEnvironment(t, map[string]string{tt.variable: tt.value})
 			u, err := FromEnvironment(endpoint)
 			assert.Nil(t, u)
-			require.Error(t, err)
+			require.ErrorIs(t, err, ErrEnvironment)
 			assert.True(t, strings.HasPrefix(err.Error(), tt.variable), "%v", err)
 			assertNoCredentials(t, err)
 		})
