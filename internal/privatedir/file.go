@@ -1,0 +1,145 @@
+package privatedir
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// MaxFileSize is the most that a file may hold, in bytes.
+const MaxFileSize = 1 << 20
+
+var errTooLarge = &refusal{fs.ErrInvalid, fmt.Sprintf("more than %d bytes", MaxFileSize)}
+
+// Read returns what the file name holds, and wraps [fs.ErrNotExist] if there is
+// none.
+func (d *Dir) Read(name string) ([]byte, error) {
+	data, err := d.read(name)
+	if err != nil {
+		return nil, explain("read", d.file(name), err)
+	}
+	return data, nil
+}
+
+func (d *Dir) read(name string) ([]byte, error) {
+	if err := d.checkRegular(name); err != nil {
+		return nil, err
+	}
+	file, err := d.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, MaxFileSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxFileSize {
+		return nil, errTooLarge
+	}
+	return data, nil
+}
+
+// Write makes data what the file name holds. When it returns nil, that is on the
+// disk; when it does not, or never returns, the file holds the old or the new,
+// whole. Of the writers of a directory only one may be at work: a temporary file
+// that Write finds is that of a writer that crashed, and goes.
+func (d *Dir) Write(name string, data []byte) error {
+	if err := d.write(name, data); err != nil {
+		return explain("write", d.file(name), err)
+	}
+	return nil
+}
+
+func (d *Dir) write(name string, data []byte) error {
+	if len(data) > MaxFileSize {
+		return errTooLarge
+	}
+	if err := d.checkRegular(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := d.writeTemporary(data)
+	if err == nil {
+		err = d.root.Rename(temporaryName, name)
+	}
+	if err != nil {
+		d.root.Remove(temporaryName)
+		return err
+	}
+	return d.sync()
+}
+
+func (d *Dir) writeTemporary(data []byte) error {
+	if err := d.root.Remove(temporaryName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := d.create(temporaryName)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	return cmp.Or(err, file.Close())
+}
+
+// create makes the file name, which must not be there.
+func (d *Dir) create(name string) (*os.File, error) {
+	const ownerOnly = 0o600
+	file, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, ownerOnly)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Chmod(ownerOnly); err != nil { // what a umask took
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// MakeLockFile makes the empty file name if there is none, and returns its path.
+func (d *Dir) MakeLockFile(name string) (path string, err error) {
+	err = d.checkRegular(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = d.makeEmpty(name)
+	}
+	if err != nil {
+		return "", explain("create", d.file(name), err)
+	}
+	return d.file(name), nil
+}
+
+func (d *Dir) makeEmpty(name string) error {
+	file, err := d.create(name)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another process was faster
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// Remove removes the file name. When it returns nil there is none, and that is on
+// the disk.
+func (d *Dir) Remove(name string) error {
+	if err := d.remove(name); err != nil {
+		return explain("remove", d.file(name), err)
+	}
+	return nil
+}
+
+func (d *Dir) remove(name string) error {
+	err := d.checkRegular(name)
+	if err == nil {
+		err = d.root.Remove(name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.sync() // where there was none, too: who removed it may have crashed here
+}

@@ -1,0 +1,166 @@
+package fleetprov
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/fleetprov/fleetprov/internal/filelock"
+	"github.com/fleetprov/fleetprov/internal/privatedir"
+)
+
+// Store is where a device keeps its credentials, and what it needs to go on with
+// provisioning after a crash. [DirStore] is one. A name is that of a file, such
+// as credentials.pem: letters, digits, dots and dashes. The data are a few
+// kilobytes and secret. All methods are called concurrently.
+type Store interface {
+	// Get returns what was put under name. Its error wraps [fs.ErrNotExist] if
+	// there is nothing, and only then.
+	Get(ctx context.Context, name string) ([]byte, error)
+
+	// Put stores data under name, in place of what was there. When it returns
+	// nil the data are durable: they are there after a power failure. If it
+	// fails, or the power does, what was there or the new data are there, whole.
+	Put(ctx context.Context, name string, data []byte) error
+
+	// Delete removes what was put under name, durably. It returns nil if there
+	// is nothing.
+	Delete(ctx context.Context, name string) error
+}
+
+// Locker is a [Store] that more than one process or goroutine may use to
+// provision the same device. Those without it must be left to one at a time.
+type Locker interface {
+	// Lock waits until nobody else holds the lock, or until ctx ends, and
+	// returns what gives it up. The lock ends with the process at the latest.
+	// Get, Put and Delete do not wait for it.
+	Lock(ctx context.Context) (unlock func() error, err error)
+}
+
+// The names that are used in a Store.
+const (
+	credentialsName = "credentials.pem"
+	pendingName     = "pending.pem"
+	previousName    = "previous.pem"
+)
+
+// damagedName is where data go that cannot be read, so that none are lost.
+func damagedName(data []byte) string {
+	sum := sha256.Sum256(data)
+	return fmt.Sprintf("damaged-%x.pem", sum[:8])
+}
+
+// DirStore is a [Store] and a [Locker] in the directory of that path, one file a
+// name. It must be on a disk that outlives a reboot, and local: locks of network
+// file systems cannot be relied on.
+//
+// The first Put or Lock makes the directory with mode 0700, but not the one above
+// it: if that is missing, its file system is probably not mounted yet. A directory
+// that is there already must be writable by nobody but its owner, who must be the
+// user of this process or root; the error is [fs.ErrPermission] otherwise.
+//
+// Files have mode 0600 and hold at most 1 MiB. Put writes a temporary file,
+// syncs it, renames it and syncs the directory, so that a crash at any time
+// leaves the old content or the new; what is left of a temporary file goes with
+// the next Put. Symbolic links and anything else in the place of a file are
+// refused with [fs.ErrInvalid], as are names that have separators, a colon or a
+// leading dot.
+//
+// Lock is flock on the file .lock in the directory, or LockFileEx on Windows. Who
+// waits looks for it ten times a second. The files .lock and .write-lock stay.
+//
+// The errors of the operating system can be asked for with [errors.Is]: a full
+// disk is ENOSPC, a read-only one EROFS.
+//
+// On Windows the directory's access control list says who can read and write; it
+// is inherited from the directory above, and is not checked. Windows gives no way
+// to sync a directory: after a power failure the old content may be back although
+// Put returned nil, or a deleted file may.
+type DirStore string
+
+// Files of DirStore's own. Their leading dot keeps them apart from any name.
+const (
+	lockFile      = ".lock"
+	writeLockFile = ".write-lock"
+)
+
+// Get implements [Store].
+func (s DirStore) Get(ctx context.Context, name string) ([]byte, error) {
+	if err := cmp.Or(s.check(ctx), privatedir.CheckName(name)); err != nil {
+		return nil, err
+	}
+	dir, err := privatedir.Open(string(s))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Read(name)
+}
+
+// Put implements [Store]. It waits, until ctx ends, for other calls of Put in the
+// same directory, and makes the directory if there is none.
+func (s DirStore) Put(ctx context.Context, name string, data []byte) error {
+	if err := cmp.Or(s.check(ctx), privatedir.CheckName(name)); err != nil {
+		return err
+	}
+	dir, err := privatedir.Create(string(s))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	unlock, err := lock(ctx, dir, writeLockFile)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return dir.Write(name, data)
+}
+
+// Delete implements [Store]. It waits for nothing and needs no room on the disk.
+func (s DirStore) Delete(ctx context.Context, name string) error {
+	if err := cmp.Or(s.check(ctx), privatedir.CheckName(name)); err != nil {
+		return err
+	}
+	dir, err := privatedir.Open(string(s))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Remove(name)
+}
+
+// Lock implements [Locker]. It makes the directory if there is none. Calling
+// unlock again does nothing.
+func (s DirStore) Lock(ctx context.Context) (unlock func() error, err error) {
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
+	dir, err := privatedir.Create(string(s))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return lock(ctx, dir, lockFile)
+}
+
+// check looks at what no operation can do without.
+func (s DirStore) check(ctx context.Context) error {
+	if s == "" {
+		return fmt.Errorf("%w: an empty DirStore: it needs the path of a directory", fs.ErrInvalid)
+	}
+	return ctx.Err()
+}
+
+func lock(ctx context.Context, dir *privatedir.Dir, name string) (unlock func() error, err error) {
+	path, err := dir.MakeLockFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return filelock.Lock(ctx, path)
+}
