@@ -1,0 +1,86 @@
+package fleetprov_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// TestRefusedDevice is the test that the README shows.
+func TestRefusedDevice(t *testing.T) {
+	server := fleetprovtest.NewServer()
+	defer server.Close()
+	server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 403}})
+	claim, err := fleetprov.ParsePFX(server.ClaimPFX("password"), "password")
+	require.NoError(t, err)
+	provisioner, err := fleetprov.New(server.Endpoint(), "test-template", claim)
+	require.NoError(t, err)
+
+	_, err = provisioner.Provision(t.Context(), nil)
+	var rejected *fleetprov.RejectedError
+	require.ErrorAs(t, err, &rejected)
+	assert.Equal(t, 403, rejected.StatusCode)
+	assert.Empty(t, server.Things())
+}
+
+func TestReadmeShowsCodeThatRuns(t *testing.T) {
+	sources := indentless(read(t, "example_test.go")) + indentless(read(t, "readme_test.go"))
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		assert.Contains(t, sources, indentless(block[1]))
+	}
+}
+
+// indentless is text without indentation, which differs between a README and a
+// function's body.
+func indentless(text string) string {
+	return regexp.MustCompile(`(?m)^[\t ]+`).ReplaceAllString(text, "")
+}
+
+func TestReadmeLinksToFilesThatExist(t *testing.T) {
+	links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, "README.md"), -1)
+	require.NotEmpty(t, links)
+	for _, link := range links {
+		if !strings.Contains(link[1], "://") {
+			assert.FileExists(t, link[1])
+		}
+	}
+}
+
+// The package's documentation is where a reader of the README goes next: a name
+// that it does not have is a name the README must not use.
+func TestReadmeNamesExist(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	var sources string
+	for _, file := range files {
+		if !strings.HasSuffix(file, "_test.go") {
+			sources += read(t, file)
+		}
+	}
+	names := regexp.MustCompile("`\\*?([A-Z]\\w+)[`(]").FindAllStringSubmatch(read(t, "README.md"), -1)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		if name[1] == strings.ToUpper(name[1]) {
+			continue // a variable of the environment
+		}
+		declared := regexp.MustCompile(`(?m)^(?:func (?:\([^)]*\) )?|type |\t?)` + name[1] + `\b`)
+		assert.True(t, declared.MatchString(sources), name[1])
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(data)
+}
