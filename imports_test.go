@@ -1,0 +1,239 @@
+package fleetprov_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const modulePath = "github.com/fleetprov/fleetprov"
+
+// importRule says who may import a package. Packages of this module are named
+// by their directory, and "x/..." is x with all below it.
+type importRule struct {
+	imported  string
+	importers []string
+	tests     []string // whose tests may, too
+	reason    string
+}
+
+var (
+	nobody   []string
+	anyTests = []string{"./..."}
+)
+
+// importRules are looked through in their order, and the first that is about a
+// package decides. A package's own tests may always import it.
+var importRules = []importRule{
+	{
+		imported:  ".",
+		importers: []string{"examples/..."},
+		tests:     []string{"fleetprovtest"},
+		reason:    "imports run one way, examples → fleetprov → internal; and fleetprovtest repeats what AWS documents, because a shared constant would let one typo pass on both sides",
+	},
+	{
+		imported:  "fleetprovtest",
+		importers: []string{"examples/..."},
+		tests:     []string{"."},
+		reason:    "the endpoint for tests must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/broker",
+		importers: []string{"fleetprovtest"},
+		tests:     anyTests,
+		reason:    "the MQTT server is part of the endpoint for tests, and must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/testca",
+		importers: []string{"fleetprovtest"},
+		tests:     anyTests,
+		reason:    "the throw-away certificate authority is part of the endpoint for tests, and must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/...",
+		importers: []string{"."},
+		reason:    "an internal package is one mechanism that can be read and tested alone, and the root puts them together; examples show what a user can write, and fleetprovtest must not share the client's mistakes",
+	},
+	{
+		imported:  "examples/...",
+		importers: nobody,
+		reason:    "an example is a program that stands for itself",
+	},
+	{
+		imported:  "github.com/eclipse/paho.mqtt.golang/packets",
+		importers: []string{"internal/mqttsession", "internal/broker", "fleetprovtest"},
+		tests:     anyTests,
+		reason:    "packets are read and written in the client's guard and in the endpoint's broker, and fleetprovtest answers what the broker reads",
+	},
+	{
+		imported:  "github.com/eclipse/paho.mqtt.golang/...",
+		importers: []string{"internal/mqttsession", "examples/..."},
+		tests:     anyTests,
+		reason:    "paho trusts what a server sends and reconnects by itself: only internal/mqttsession, which guards it, may provision with it; an example may connect a provisioned device with it",
+	},
+	{
+		imported:  "software.sslmate.com/src/go-pkcs12/...",
+		importers: []string{"internal/pfx", "fleetprovtest"},
+		tests:     anyTests,
+		reason:    "internal/pfx bounds and checks a PFX before the decoder sees it; fleetprovtest only encodes",
+	},
+	{
+		imported:  "github.com/fxamacker/cbor/v2/...",
+		importers: []string{"internal/exchange", "fleetprovtest"},
+		tests:     anyTests,
+		reason:    "payloads are encoded and checked in internal/exchange, and on the other side in fleetprovtest",
+	},
+	{
+		imported:  "golang.org/x/net/...",
+		importers: []string{"internal/proxy"},
+		reason:    "internal/proxy puts a context and a bound around what a proxy says",
+	},
+	{
+		imported:  "github.com/gofrs/flock/...",
+		importers: []string{"internal/filelock"},
+		reason:    "internal/filelock gives a lock a context, and knows how each system keeps one",
+	},
+	{
+		imported:  "golang.org/x/crypto/cryptobyte/...",
+		importers: []string{"internal/pfx"},
+		tests:     anyTests,
+		reason:    "DER by hand is read in internal/pfx only",
+	},
+	{
+		imported:  "github.com/stretchr/testify/...",
+		importers: nobody,
+		tests:     anyTests,
+		reason:    "testify is for tests, and must not be linked into a program",
+	},
+	{
+		imported:  "testing/...",
+		importers: nobody,
+		tests:     anyTests,
+		reason:    "package testing brings its flags into every program that links it; fleetprovtest is used outside of tests, too",
+	},
+	{
+		imported:  "github.com/aws/...",
+		importers: nobody,
+		reason:    "the exchange is MQTT with a certificate and needs nothing of the AWS SDK",
+	},
+}
+
+func TestImportsKeepToTheirRooms(t *testing.T) {
+	found := findImports(t)
+	require.Contains(t, found, foundImport{".", "internal/mqttsession", false}, "imports are found at all")
+	require.Contains(t, found, foundImport{".", "github.com/stretchr/testify/require", true}, "imports of tests are found at all")
+	for _, i := range found {
+		assert.NoError(t, i.check())
+	}
+}
+
+func TestLibraryLinksNothingOfTheTests(t *testing.T) {
+	output, err := exec.Command("go", "list", "-deps", modulePath).Output()
+	require.NoError(t, err)
+	linked := strings.Fields(string(output))
+	require.Contains(t, linked, modulePath+"/internal/mqttsession")
+	for _, unwanted := range []string{
+		modulePath + "/fleetprovtest",
+		modulePath + "/internal/broker",
+		modulePath + "/internal/testca",
+		"github.com/aws/...",
+		"github.com/stretchr/testify/...",
+		"testing/...",
+	} {
+		for _, p := range linked {
+			assert.False(t, matchesImport(unwanted, p), "a program that uses the library links %s", p)
+		}
+	}
+}
+
+// foundImport is one import of a package of this module.
+type foundImport struct {
+	importer, imported string
+	test               bool
+}
+
+// check fails with the reason for the rule that the import breaks.
+func (i foundImport) check() error {
+	if i.test && i.importer == i.imported {
+		return nil
+	}
+	for _, rule := range importRules {
+		if !matchesImport(rule.imported, i.imported) {
+			continue
+		}
+		allowed := func(pattern string) bool { return matchesImport(pattern, i.importer) }
+		if slices.ContainsFunc(rule.importers, allowed) || i.test && slices.ContainsFunc(rule.tests, allowed) {
+			return nil
+		}
+		return fmt.Errorf("%s: %s", i, rule.reason)
+	}
+	if first, _, _ := strings.Cut(i.imported, "/"); strings.Contains(first, ".") {
+		return fmt.Errorf("%s: a library has one importing package, which importRules names with the reason for it", i)
+	}
+	return nil
+}
+
+func (i foundImport) String() string {
+	if i.test {
+		return fmt.Sprintf("a test of %s imports %s", i.importer, i.imported)
+	}
+	return fmt.Sprintf("%s imports %s", i.importer, i.imported)
+}
+
+func matchesImport(pattern, imported string) bool {
+	base, below := strings.CutSuffix(pattern, "/...")
+	return imported == base || below && (base == "." || strings.HasPrefix(imported, base+"/"))
+}
+
+// findImports reads every Go file, those for other systems too.
+func findImports(t *testing.T) []foundImport {
+	t.Helper()
+	var found []foundImport
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			// What the go command passes over.
+			if name := entry.Name(); file != "." && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(file) != ".go" {
+			return nil
+		}
+		source, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range source.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if imported == modulePath {
+				imported = "."
+			}
+			found = append(found, foundImport{
+				importer: path.Dir(filepath.ToSlash(file)),
+				imported: strings.TrimPrefix(imported, modulePath+"/"),
+				test:     strings.HasSuffix(file, "_test.go"),
+			})
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return found
+}
