@@ -157,8 +157,9 @@ func (c *Credentials) EncodePFX(password string) ([]byte, error) {
 }
 
 // MarshalJSON always fails: JSON would lose the private key without a word. Use
-// [Credentials.MarshalPEM].
-func (c *Credentials) MarshalJSON() ([]byte, error) { return nil, errJSON }
+// [Credentials.MarshalPEM]. Its receiver is no pointer, so that a copy inside
+// another struct fails too.
+func (Credentials) MarshalJSON() ([]byte, error) { return nil, errJSON }
 
 // chain decodes CertificatePEM.
 func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {

@@ -2,7 +2,9 @@ package fleetprov
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -18,6 +20,11 @@ const (
 	blockCertificate = "CERTIFICATE"
 	blockPrivateKey  = "PRIVATE KEY"
 )
+
+// headerDigest is the header of the metadata block that holds a digest over all
+// blocks. A worn flash memory may flip a bit anywhere: in a thing name or a
+// certificate's signature nothing else would tell.
+const headerDigest = "SHA256"
 
 const metadataVersion = 1
 
@@ -40,12 +47,9 @@ type metadata struct {
 // lives in hardware. Programs that take a certificate and a key as PEM files take
 // this one for both. [ParseCredentials] reads it back. It is a secret.
 func (c *Credentials) MarshalPEM() ([]byte, error) {
-	_, chain, err := c.chain()
+	certificate, err := c.TLSCertificate()
 	if err != nil {
-		return nil, fmt.Errorf("fleetprov: %w", err)
-	}
-	if c.private == nil {
-		return nil, errNoKey
+		return nil, err
 	}
 	key := c.PrivateKeyPEM()
 	m := metadata{
@@ -64,11 +68,24 @@ func (c *Credentials) MarshalPEM() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
 	}
-	data := pem.EncodeToMemory(&pem.Block{Type: blockMetadata, Bytes: text})
-	for _, der := range chain {
-		data = append(data, pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: der})...)
+	var rest []byte
+	for _, der := range certificate.Certificate {
+		rest = append(rest, encodeBlock(blockCertificate, der)...)
 	}
-	return append(data, key...), nil
+	rest = append(rest, key...)
+	digest := sha256.New()
+	digest.Write(encodeBlock(blockMetadata, text))
+	digest.Write(rest)
+	first := pem.EncodeToMemory(&pem.Block{
+		Type:    blockMetadata,
+		Headers: map[string]string{headerDigest: hex.EncodeToString(digest.Sum(nil))},
+		Bytes:   text,
+	})
+	return append(first, rest...), nil
+}
+
+func encodeBlock(kind string, data []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data})
 }
 
 // ParseCredentials reads what [Credentials.MarshalPEM] wrote. Credentials whose
@@ -83,15 +100,22 @@ func ParseCredentials(data []byte) (*Credentials, error) {
 }
 
 func parseCredentials(data []byte) (*Credentials, error) {
-	var m *metadata
-	c := new(Credentials)
+	var (
+		m       *metadata
+		written string
+		digest  = sha256.New()
+		c       = new(Credentials)
+	)
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		var err error
+		text := encodeBlock(block.Type, block.Bytes)
+		digest.Write(text)
 		switch {
 		case block.Type == blockMetadata && m == nil:
+			written = block.Headers[headerDigest]
 			m, err = parseMetadata(block.Bytes)
 		case block.Type == blockCertificate:
-			c.CertificatePEM = append(c.CertificatePEM, pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: block.Bytes})...)
+			c.CertificatePEM = append(c.CertificatePEM, text...)
 		case block.Type == blockPrivateKey && c.private == nil:
 			c.private, err = parsePrivateKey(block.Bytes)
 		default:
@@ -106,6 +130,9 @@ func parseCredentials(data []byte) (*Credentials, error) {
 	}
 	if err := c.fill(m); err != nil {
 		return nil, err
+	}
+	if written != hex.EncodeToString(digest.Sum(nil)) {
+		return nil, errors.New("the digest is wrong: the file is damaged")
 	}
 	return c, nil
 }
