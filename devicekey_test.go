@@ -107,7 +107,10 @@ func TestPrivateKeysOfTheCaller(t *testing.T) {
 func devicekeyAccepted(t *testing.T) map[string]crypto.Signer {
 	t.Helper()
 	keys := make(map[string]crypto.Signer)
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	generated, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	// A key that was read may differ, in zeros in front of its numbers.
+	key, err := x509.ParsePKCS1PrivateKey(x509.MarshalPKCS1PrivateKey(generated))
 	require.NoError(t, err)
 	keys["RSA 2048"] = key
 	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
