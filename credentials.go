@@ -36,16 +36,16 @@ var (
 )
 
 // credentials puts together what AWS gave.
-func (r *run) credentials(issued *exchange.Issued, registered *exchange.Registered) *Credentials {
+func (r *run) credentials(registered *exchange.Registered) *Credentials {
 	c := &Credentials{
 		ThingName:           registered.ThingName,
-		CertificateID:       issued.ID,
+		CertificateID:       r.issued.ID,
 		Endpoint:            r.endpoint.String(),
 		Roots:               r.claim.Roots(),
 		DeviceConfiguration: registered.DeviceConfiguration,
-		private:             &privateKey{issued.Key},
+		private:             &privateKey{r.issued.Key},
 	}
-	for _, der := range issued.Chain {
+	for _, der := range r.issued.Chain {
 		c.CertificatePEM = append(c.CertificatePEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
 	return c

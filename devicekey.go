@@ -36,6 +36,13 @@ func makeDeviceKey(signer func() (crypto.Signer, error)) *deviceKey {
 	return k
 }
 
+// makeKey begins to make the device's own key, if it is to have one.
+func (r *run) makeKey() {
+	if r.deviceKey != nil && r.key == nil {
+		r.key = makeDeviceKey(r.deviceKey)
+	}
+}
+
 // wait waits until the key is there, which hardware may take a while for.
 func (k *deviceKey) wait(ctx context.Context) error {
 	select {

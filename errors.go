@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -127,7 +128,8 @@ func Retryable(err error) bool {
 		refused  *mqttsession.ConnackError
 		invalid  x509.CertificateInvalidError
 		refusal  *proxy.RefusedError
-		network  net.Error
+		network  *net.OpError
+		lookup   *net.DNSError
 		failure  *Error
 	)
 	switch {
@@ -147,7 +149,7 @@ func Retryable(err error) bool {
 		return refusal.Retryable()
 	case isTLSRefusal(err), errors.Is(err, proxy.ErrBadAnswer), errors.Is(err, proxy.ErrEnvironment):
 		return false
-	case errors.As(err, &network):
+	case errors.As(err, &network), errors.As(err, &lookup):
 		return true
 	default:
 		// What a dialer says is not for this package to know: a modem that is
@@ -164,12 +166,13 @@ func (e *RejectedError) retryable() bool {
 	case e.StatusCode != 0:
 		return false
 	}
-	switch strings.ToLower(strings.ReplaceAll(e.Code, "_", "")) {
-	case "throttled", "throttling", "throttlingexception", "toomanyrequests", "toomanyrequestsexception",
-		"internalerror", "internalfailure", "internalfailureexception", "internalserverexception",
-		"serviceunavailable", "serviceunavailableexception":
-		return true
-	default:
-		return false
-	}
+	return e.is("Throttled", "Throttling", "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
+		"InternalError", "InternalFailure", "InternalFailureException", "InternalServerException",
+		"ServiceUnavailable", "ServiceUnavailableException")
+}
+
+// is compares codes as AWS spells them, which it does in more than one way.
+func (e *RejectedError) is(codes ...string) bool {
+	plain := strings.ReplaceAll(e.Code, "_", "")
+	return slices.ContainsFunc(codes, func(code string) bool { return strings.EqualFold(plain, code) })
 }

@@ -153,7 +153,7 @@ func TestFailuresOfTheExchange(t *testing.T) {
 }
 
 // oneAttempt keeps a Provisioner from trying again.
-var oneAttempt fleetprov.Option
+var oneAttempt = fleetprov.WithMaxAttempts(1)
 
 // assertNoSecret looks for what must never be told. Keys and tokens are not
 // known beforehand, but each has a form of its own.

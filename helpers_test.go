@@ -2,6 +2,11 @@ package fleetprov_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -96,8 +101,8 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
-// onPipes starts an endpoint inside a bubble, and makes a Provisioner for it.
-func onPipes(t *testing.T, opts ...fleetprov.Option) (*fleetprovtest.Server, *fleetprov.Provisioner) {
+// newPipeServer starts an endpoint inside a bubble.
+func newPipeServer(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
 	server.Listener.Close()
@@ -105,5 +110,28 @@ func onPipes(t *testing.T, opts ...fleetprov.Option) (*fleetprovtest.Server, *fl
 	server.Listener = listener
 	server.Start()
 	t.Cleanup(server.Close)
+	return server, listener
+}
+
+// onPipes starts an endpoint inside a bubble, and makes a Provisioner for it.
+func onPipes(t *testing.T, opts ...fleetprov.Option) (*fleetprovtest.Server, *fleetprov.Provisioner) {
+	t.Helper()
+	server, listener := newPipeServer(t)
 	return server, newProvisioner(t, server, append([]fleetprov.Option{fleetprov.WithDialer(listener.Dial)}, opts...)...)
+}
+
+// hardwareKey signs, and shows nothing but its public half, as a TPM does.
+type hardwareKey struct{ signer crypto.Signer }
+
+func newHardwareKey(t testing.TB) *hardwareKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	return &hardwareKey{key}
+}
+
+func (k *hardwareKey) Public() crypto.PublicKey { return k.signer.Public() }
+
+func (k *hardwareKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.signer.Sign(random, digest, opts)
 }

@@ -57,7 +57,7 @@ func (r *run) rejected(op Op, status int) string {
 }
 
 func (r *run) createTopics() string {
-	if r.key != nil {
+	if r.deviceKey != nil {
 		return "$aws/certificates/create-from-csr/*"
 	}
 	return "$aws/certificates/create/*"

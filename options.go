@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/exchange"
 	"github.com/fleetprov/fleetprov/internal/proxy"
 )
@@ -32,10 +33,14 @@ type options struct {
 	proxySet    bool
 	deviceKey   func() (crypto.Signer, error) // nil: AWS makes the key
 	deviceKeys  int                           // how many options set deviceKey
+	privateKey  crypto.Signer                 // of WithPrivateKey
 	keyErr      error
 	format      exchange.Format
 	verified    bool
 	stepTimeout time.Duration
+	maxAttempts int
+	backoff     backoff.Policy
+	retryIf     func(error) bool
 	logger      *slog.Logger
 	progress    func(context.Context, Progress)
 }
@@ -101,6 +106,7 @@ func WithGeneratedKey() Option {
 // be RSA of at least 2048 bits, P-256, P-384 or P-521. Default: AWS makes the key.
 func WithPrivateKey(key crypto.Signer) Option {
 	return func(o *options) {
+		o.privateKey = key
 		o.deviceKey = func() (crypto.Signer, error) { return key, nil }
 		o.deviceKeys++
 		o.keyErr = checkPrivateKey(key)
@@ -127,6 +133,28 @@ func WithVerification() Option {
 // (AWS developer guide, "pre-provisioning-hook"). Default: 30 seconds.
 func WithStepTimeout(d time.Duration) Option {
 	return func(o *options) { o.stepTimeout = d }
+}
+
+// WithMaxAttempts bounds how often provisioning is tried before its failure is
+// returned; 0 means until the context ends. Default: 0.
+func WithMaxAttempts(n int) Option {
+	return func(o *options) { o.maxAttempts = n }
+}
+
+// WithBackoff bounds the wait between two attempts. The first is short, since most
+// failures are a lost packet; then waits grow with the time the run has taken, so
+// that a fleet powered on at once shares the ten registrations a second of an
+// account without a word between devices. Two connections under one client id are
+// 10 seconds apart whatever min is. Default: 2 seconds and 3 minutes.
+func WithBackoff(min, max time.Duration) Option {
+	return func(o *options) { o.backoff = backoff.Policy{Min: min, Max: max} }
+}
+
+// WithRetryIf sets which failures are tried again. It is not asked once the
+// context has ended, or when AWS has accepted the registration. Default:
+// [Retryable].
+func WithRetryIf(retry func(error) bool) Option {
+	return func(o *options) { o.retryIf = retry }
 }
 
 // WithLogger sets where steps (Info), their failures (Warn) and beginnings
@@ -157,6 +185,8 @@ func newOptions(opts []Option) *options {
 		dialer:      new(net.Dialer).DialContext,
 		format:      exchange.JSON,
 		stepTimeout: 30 * time.Second,
+		backoff:     backoff.Policy{Min: backoff.DefaultMin, Max: backoff.DefaultMax},
+		retryIf:     Retryable,
 		logger:      slog.New(slog.DiscardHandler),
 		progress:    func(context.Context, Progress) {},
 	}
@@ -194,6 +224,15 @@ func (o *options) check() error {
 	errs = append(errs, o.keyErr)
 	if o.stepTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("the step timeout is %v: it must be more than zero", o.stepTimeout))
+	}
+	if o.maxAttempts < 0 {
+		errs = append(errs, fmt.Errorf("the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts))
+	}
+	if o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min {
+		errs = append(errs, fmt.Errorf("the backoff is %v to %v: it must be more than zero, and not end before it begins", o.backoff.Min, o.backoff.Max))
+	}
+	if o.retryIf == nil {
+		errs = append(errs, errors.New("the function of WithRetryIf is nil"))
 	}
 	if o.logger == nil {
 		errs = append(errs, errors.New("the logger is nil"))

@@ -40,9 +40,9 @@ type Provisioner struct {
 	claim    *Identity
 	roots    *x509.CertPool
 
-	// turn is held by the run that connects under a fixed client id. It is nil
-	// when each connection has its own.
-	turn chan struct{}
+	// turn is taken by the run that connects under a fixed client id, and holds
+	// when the last one did. It is nil when each connection has its own id.
+	turn chan time.Time
 }
 
 // New returns a Provisioner that presents claim to endpoint, which is host or
@@ -73,7 +73,8 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 		p.fixedID = &claim.clientID
 	}
 	if p.fixedID != nil {
-		p.turn = make(chan struct{}, 1)
+		p.turn = make(chan time.Time, 1)
+		p.turn <- time.Time{}
 	}
 	return p, nil
 }
@@ -82,90 +83,108 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 // the template, with the parameters it declares: names of up to 2,048 and
 // values of up to 4,096 characters. Neither is logged.
 //
-// It fails with an [*Error], and ends when ctx does. Once AWS has accepted the
-// registration it returns Credentials even together with an error: they hold
-// what the device needs to connect, and are not to be thrown away.
+// It tries until it succeeds, the failure cannot pass (see [Retryable] and
+// [WithRetryIf]), ctx ends, or [WithMaxAttempts] is reached, and keeps the
+// certificate it was issued from one attempt to the next. It fails with an
+// [*Error]. Once AWS has accepted the registration it returns Credentials even
+// together with an error: they hold what the device needs to connect, and are not
+// to be thrown away.
+//
+// What a run gained is lost with the process. [Provisioner.Ensure] keeps it.
 //
 // The steps are those of the AWS developer guide, "fleet-provision-api".
 func (p *Provisioner) Provision(ctx context.Context, parameters map[string]string) (*Credentials, error) {
-	r, err := p.prepare(ctx, parameters)
+	r, err := p.newRun()
 	if err != nil {
 		return nil, err
 	}
-	defer r.end()
-	ctx, cancel := context.WithTimeoutCause(ctx, p.claim.leaf.NotAfter.Sub(p.now()), p.expired())
-	defer cancel()
+	if err := r.prepare(ctx, parameters); err != nil {
+		return nil, err
+	}
+	credentials, err := r.repeat(ctx)
+	if err != nil || !r.verified {
+		return credentials, err
+	}
+	return credentials, r.verify(ctx, credentials)
+}
 
+// exchange is one attempt: connect, subscribe, create, register, disconnect.
+func (r *run) exchange(ctx context.Context) (*Credentials, error) {
 	session, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer session.Close()
+	defer r.disconnect(session)
 	if err := r.subscribe(ctx, session); err != nil {
 		return nil, err
 	}
-	issued, err := r.create(ctx, session)
-	if err != nil {
+	if r.issued != nil {
+		// An attempt before this one has a certificate. Its token is tried
+		// whatever its age: only AWS knows when it ends.
+		credentials, err := r.register(ctx, session)
+		if !r.startsOver(err) {
+			return credentials, err
+		}
+	}
+	if err := r.create(ctx, session); err != nil {
 		return nil, err
 	}
-	credentials, err := r.register(ctx, session, issued)
-	if err != nil || !r.verified {
-		return credentials, err
-	}
-	session.Close()
-	<-session.Closed()
-	return credentials, r.verify(ctx, credentials)
+	return r.register(ctx, session)
 }
 
-// run is one call of Provision.
+// run is one call of Provision, Ensure or Renew.
 type run struct {
 	*Provisioner
 	parameters map[string]string
-	clientID   string
 	key        *deviceKey // nil when AWS makes the key
+	began      time.Time
 	attempt    int
+	clientID   string
 
-	// certificateID is the certificate AWS issued, once it has.
-	certificateID string
+	// issued is the certificate of this run, which is registered again and
+	// again rather than made again.
+	issued   *exchange.Issued
+	issuedAt time.Time
+	// recorded is the certificate that the journal holds.
+	recorded *exchange.Issued
+	// store holds the journal, and is nil for Provision.
+	store   Store
+	renewal bool
+	// connected is when the last connection under a fixed client id was opened.
+	connected time.Time
+	// goodbye is closed when the last connection is.
+	goodbye <-chan struct{}
 }
 
-// prepare refuses what AWS would refuse, before any network traffic.
-func (p *Provisioner) prepare(ctx context.Context, parameters map[string]string) (*run, error) {
+func (p *Provisioner) newRun() (*run, error) {
 	if p == nil || p.claim == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the Provisioner was not made by New")}
 	}
-	r := &run{Provisioner: p, parameters: maps.Clone(parameters), clientID: newClientID(), attempt: 1}
-	if p.fixedID != nil {
-		r.clientID = *p.fixedID
-	}
+	return &run{Provisioner: p}, nil
+}
+
+// prepare refuses what AWS would refuse, before any network traffic.
+func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 	err := ctx.Err()
 	if err == nil {
-		err = errors.Join(checkParameters(parameters), p.checkValidity())
-	}
-	if err == nil && p.turn != nil {
-		select {
-		case p.turn <- struct{}{}:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		err = checkParameters(parameters)
 	}
 	if err != nil {
-		return nil, &Error{Op: OpPrepare, Err: err}
+		return &Error{Op: OpPrepare, Err: err}
 	}
-	if p.deviceKey != nil {
-		r.key = makeDeviceKey(p.deviceKey)
+	r.parameters = maps.Clone(parameters)
+	return nil
+}
+
+// certificateID names the certificate of this run, if it has one.
+func (r *run) certificateID() string {
+	if r.issued == nil {
+		return ""
 	}
-	return r, nil
+	return r.issued.ID
 }
 
 func newClientID() string { return "fleetprov-" + rand.Text() }
-
-// end lets the next run with the same client id begin.
-func (r *run) end() {
-	if r.turn != nil {
-		<-r.turn
-	}
-}
 
 // checkValidity tells a clock that is behind from a claim that is too old.
 func (p *Provisioner) checkValidity() error {
@@ -199,6 +218,15 @@ func (p *Provisioner) now() time.Time {
 
 // connect opens the connection with the claim's certificate.
 func (r *run) connect(ctx context.Context) (session *mqttsession.Session, err error) {
+	if r.clientID = newClientID(); r.fixedID != nil {
+		r.clientID = *r.fixedID
+	}
+	if r.issued == nil {
+		r.makeKey()
+	}
+	if err := r.pace(ctx); err != nil {
+		return nil, err
+	}
 	answers := answerTopics(r.createTopic(), registerTopic(r.template, r.format.Name))
 	err = r.step(ctx, OpConnect, func(ctx context.Context) error {
 		session, err = r.open(ctx, r.claim.certificate, r.clientID, answers...)
@@ -217,6 +245,13 @@ func (r *run) open(ctx context.Context, certificate *tls.Certificate, clientID s
 	return mqttsession.Open(ctx, conn, clientID, topics...)
 }
 
+// disconnect says goodbye. Nobody waits for it but who is about to connect under
+// the same client id.
+func (r *run) disconnect(session *mqttsession.Session) {
+	session.Close()
+	r.goodbye = session.Closed()
+}
+
 // subscribe asks for the answers before there can be any. A client that does
 // not may miss them (AWS developer guide, "fleet-provision-api").
 func (r *run) subscribe(ctx context.Context, session *mqttsession.Session) error {
@@ -225,29 +260,33 @@ func (r *run) subscribe(ctx context.Context, session *mqttsession.Session) error
 
 // create gets a certificate, which is not active yet: for the device's own key,
 // or together with a key that AWS makes.
-func (r *run) create(ctx context.Context, session *mqttsession.Session) (issued *exchange.Issued, err error) {
+func (r *run) create(ctx context.Context, session *mqttsession.Session) error {
 	client := exchange.Client{Session: session, Format: r.format}
-	if r.key == nil {
-		err = r.step(ctx, OpCreateKeysAndCertificate, func(ctx context.Context) error {
-			issued, err = client.CreateKeysAndCertificate(ctx, r.createTopic())
-			return err
-		})
-	} else {
-		err = r.step(ctx, OpCreateCertificateFromCSR, func(ctx context.Context) error {
-			issued, err = r.createFromCSR(ctx, client)
-			return err
-		})
+	op, ask := OpCreateKeysAndCertificate, func(ctx context.Context) (*exchange.Issued, error) {
+		return client.CreateKeysAndCertificate(ctx, r.createTopic())
 	}
+	if r.deviceKey != nil {
+		op, ask = OpCreateCertificateFromCSR, func(ctx context.Context) (*exchange.Issued, error) {
+			return r.createFromCSR(ctx, client)
+		}
+	}
+	var issued *exchange.Issued
+	err := r.step(ctx, op, func(ctx context.Context) (err error) {
+		issued, err = ask(ctx)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.certificateID = issued.ID
-	r.compareID(ctx, issued)
-	return issued, nil
+	r.issued, r.issuedAt = issued, time.Now()
+	r.compareID(ctx)
+	return nil
 }
 
 func (r *run) createFromCSR(ctx context.Context, client exchange.Client) (*exchange.Issued, error) {
+	r.makeKey()
 	if err := r.key.wait(ctx); err != nil {
+		r.key = nil
 		return nil, err
 	}
 	issued, err := client.CreateCertificateFromCSR(ctx, r.createTopic(), r.key.csr, r.key.signer.Public())
@@ -259,22 +298,25 @@ func (r *run) createFromCSR(ctx context.Context, client exchange.Client) (*excha
 }
 
 func (r *run) createTopic() string {
-	if r.key == nil {
+	if r.deviceKey == nil {
 		return createKeysTopic(r.format.Name)
 	}
 	return createFromCSRTopic(r.format.Name)
 }
 
 // register makes the certificate active and the device a thing.
-func (r *run) register(ctx context.Context, session *mqttsession.Session, issued *exchange.Issued) (*Credentials, error) {
+func (r *run) register(ctx context.Context, session *mqttsession.Session) (*Credentials, error) {
+	if err := r.recordCreated(ctx); err != nil {
+		return nil, err
+	}
 	client := exchange.Client{Session: session, Format: r.format}
 	var registered *exchange.Registered
 	err := r.step(ctx, OpRegisterThing, func(ctx context.Context) (err error) {
-		registered, err = client.RegisterThing(ctx, registerTopic(r.template, r.format.Name), issued.Token, r.parameters)
+		registered, err = client.RegisterThing(ctx, registerTopic(r.template, r.format.Name), r.issued.Token, r.parameters)
 		return err
 	})
 	if registered == nil {
 		return nil, err
 	}
-	return r.credentials(issued, registered), err
+	return r.credentials(registered), err
 }

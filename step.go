@@ -23,7 +23,7 @@ func (r *run) step(ctx context.Context, op Op, do func(context.Context) error) e
 
 	err := do(bounded)
 	if err != nil {
-		err = &Error{Op: op, CertificateID: r.certificateID, Attempts: r.attempt, Err: r.diagnose(bounded, op, err)}
+		err = &Error{Op: op, CertificateID: r.certificateID(), Attempts: r.attempt, Err: r.diagnose(bounded, op, err)}
 	}
 	r.report(ctx, Progress{Op: op, Done: true, Attempt: r.attempt, Elapsed: time.Since(began), Err: err})
 	return err
@@ -35,12 +35,15 @@ func (r *run) diagnose(ctx context.Context, op Op, err error) error {
 	}
 	var (
 		key       *keyError
+		store     *storeError
 		dial      *dialError
 		rejection *exchange.Rejection
 	)
 	switch {
 	case errors.As(err, &key):
 		return err
+	case errors.As(err, &store):
+		return fmt.Errorf("%w; check the free space, the permissions and the mount of the store", err)
 	case errors.As(err, &dial):
 		return diagnoseDial(dial.err, r.now())
 	case errors.As(err, &rejection):
@@ -85,16 +88,20 @@ func (r *run) report(ctx context.Context, p Progress) {
 		level, message = slog.LevelWarn, "step failed"
 		attributes = append(attributes, slog.Any("error", p.Err))
 	}
+	if p.Wait > 0 {
+		level, message = slog.LevelInfo, "will try again"
+		attributes = append(attributes, slog.Duration("wait", p.Wait))
+	}
 	r.logger.LogAttrs(ctx, level, message, attributes...)
 	r.progress(ctx, p)
 }
 
 // compareID logs a certificate id that is not the digest of the certificate. It
 // has always been, but AWS does not document it.
-func (r *run) compareID(ctx context.Context, issued *exchange.Issued) {
-	digest := sha256.Sum256(issued.Leaf.Raw)
-	if !strings.EqualFold(issued.ID, hex.EncodeToString(digest[:])) {
+func (r *run) compareID(ctx context.Context) {
+	digest := sha256.Sum256(r.issued.Leaf.Raw)
+	if !strings.EqualFold(r.issued.ID, hex.EncodeToString(digest[:])) {
 		r.logger.LogAttrs(ctx, slog.LevelWarn, "the certificate id is not the SHA-256 of the certificate",
-			slog.String("certificateId", issued.ID))
+			slog.String("certificateId", r.issued.ID))
 	}
 }

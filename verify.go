@@ -2,6 +2,8 @@ package fleetprov
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -10,28 +12,39 @@ import (
 func (r *run) verify(ctx context.Context, c *Credentials) error {
 	certificate, err := c.TLSCertificate()
 	if err != nil {
-		return &Error{Op: OpVerify, CertificateID: r.certificateID, Attempts: r.attempt, Err: err}
+		return &Error{Op: OpVerify, CertificateID: c.CertificateID, Attempts: r.attempt, Err: err}
+	}
+	if err := r.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer r.giveTurn()
+	if r.goodbye != nil {
+		<-r.goodbye
 	}
 	// Policies of devices often pin the client id to the thing name.
 	if r.clientID = c.ThingName; r.clientID == "" {
 		r.clientID = newClientID()
 	}
 	return r.step(ctx, OpVerify, func(ctx context.Context) error {
-		var refused error
 		for wait := time.Second; ; wait *= 2 {
+			if err := r.pace(ctx); err != nil {
+				return err
+			}
 			session, err := r.open(ctx, &certificate, r.clientID)
 			if err == nil {
-				session.Close()
+				r.disconnect(session)
 				return nil
 			}
-			if ctx.Err() == nil || refused == nil {
-				refused = err
+			if ctx.Err() != nil {
+				return err
 			}
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return refused
+			if sleep(ctx, wait) {
+				continue
 			}
+			if timeout := new(timeoutError); errors.As(context.Cause(ctx), &timeout) {
+				return err
+			}
+			return fmt.Errorf("%w; the last refusal: %w", ctx.Err(), err)
 		}
 	})
 }

@@ -1,0 +1,500 @@
+package fleetprov_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// readOnly fails the test when a store is written to or locked.
+type readOnly struct {
+	*memStore
+	t *testing.T
+}
+
+func (s readOnly) Put(context.Context, string, []byte) error {
+	s.t.Error("the store was written to")
+	return nil
+}
+
+func (s readOnly) Delete(context.Context, string) error {
+	s.t.Error("the store was written to")
+	return nil
+}
+
+func (s readOnly) Lock(context.Context) (func() error, error) {
+	s.t.Error("the store was locked")
+	return func() error { return nil }, nil
+}
+
+func TestEnsureReturnsWhatIsStoredAtOnce(t *testing.T) {
+	server := newServer(t)
+	store := newMemStore()
+	first, err := newProvisioner(t, server).Ensure(t.Context(), store, map[string]string{"SerialNumber": "1"})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"credentials.pem"}, store.names(), "the journal is gone")
+
+	again, err := newProvisioner(t, server, noDial(t)).Ensure(t.Context(), readOnly{store, t}, nil)
+	require.NoError(t, err)
+	assert.Equal(t, first, again)
+
+	loaded, err := fleetprov.LoadCredentials(t.Context(), readOnly{store, t})
+	require.NoError(t, err)
+	assert.Equal(t, first, loaded)
+}
+
+func TestLoadCredentialsWithoutAny(t *testing.T) {
+	_, err := fleetprov.LoadCredentials(t.Context(), newMemStore())
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = fleetprov.LoadCredentials(t.Context(), nil)
+	assert.Error(t, err)
+}
+
+func TestEnsureKeepsDamageAside(t *testing.T) {
+	server := newServer(t)
+	store := newMemStore()
+	_, err := newProvisioner(t, server).Ensure(t.Context(), store, nil)
+	require.NoError(t, err)
+	damaged := store.files["credentials.pem"][:1000]
+	store.files["credentials.pem"] = damaged
+	store.files["pending.pem"] = []byte("no journal")
+
+	credentials, err := newProvisioner(t, server).Ensure(t.Context(), store, nil)
+	require.NoError(t, err)
+	loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+	require.NoError(t, err)
+	assert.Equal(t, credentials, loaded)
+	var aside [][]byte
+	for name, data := range store.files {
+		if strings.HasPrefix(name, "damaged-") {
+			aside = append(aside, data)
+		}
+	}
+	assert.ElementsMatch(t, [][]byte{damaged, []byte("no journal")}, aside)
+}
+
+func TestAnErrorOfTheStoreIsNoDamage(t *testing.T) {
+	for _, broken := range []string{"credentials.pem", "pending.pem"} {
+		t.Run(broken, func(t *testing.T) {
+			store := newMemStore()
+			store.fail = func(op, name string) error {
+				if op == "get" && name == broken {
+					return syscall.EIO
+				}
+				return nil
+			}
+			_, err := newProvisioner(t, newServer(t), noDial(t)).Ensure(t.Context(), store, nil)
+			assert.ErrorIs(t, err, syscall.EIO)
+			var failure *fleetprov.Error
+			require.ErrorAs(t, err, &failure)
+			assert.Equal(t, fleetprov.OpStore, failure.Op)
+			assert.Contains(t, err.Error(), broken)
+			assert.Empty(t, store.names())
+		})
+	}
+}
+
+// A store that cannot be written to shows before AWS makes anything.
+func TestTheStoreIsProvedBeforeAWSMintsAnything(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EROFS, syscall.EACCES} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			store := newMemStore()
+			store.fail = func(op, _ string) error {
+				if op == "put" {
+					return &fs.PathError{Op: "write", Path: "/data", Err: errno}
+				}
+				return nil
+			}
+			_, err := newProvisioner(t, newServer(t), noDial(t)).Ensure(t.Context(), store, nil)
+			assert.ErrorIs(t, err, errno)
+			assert.False(t, fleetprov.Retryable(err))
+			assert.Contains(t, err.Error(), "free space")
+		})
+	}
+}
+
+// The disk fills up at each write in turn, after the proof.
+func TestAStoreThatFailsAtEachWrite(t *testing.T) {
+	for write, test := range []struct {
+		name     string
+		accepted bool
+	}{
+		{"the proof", false}, {"the journal of Create", false}, {"the journal of Register", true}, {"the credentials", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, provisioner := onPipes(t, fleetprov.WithGeneratedKey())
+				store := newMemStore()
+				writes := 0
+				full := func(op, name string) error {
+					if op != "put" {
+						return nil
+					}
+					if writes++; writes > write {
+						return syscall.ENOSPC
+					}
+					return nil
+				}
+				store.fail = full
+				credentials, err := provisioner.Ensure(t.Context(), store, map[string]string{"SerialNumber": "1"})
+				assert.ErrorIs(t, err, syscall.ENOSPC)
+				assert.Equal(t, test.accepted, credentials != nil, "what AWS accepted is returned")
+
+				store.fail = nil
+				again, err := provisioner.Ensure(t.Context(), store, map[string]string{"SerialNumber": "1"})
+				require.NoError(t, err)
+				active := 0
+				for _, certificate := range server.Certificates() {
+					if certificate.Status == "ACTIVE" {
+						active++
+					}
+				}
+				assert.Equal(t, 1, active)
+				if credentials != nil {
+					assert.Equal(t, credentials, again)
+				}
+			})
+		})
+	}
+}
+
+// A flash that is busy for a moment does not cost the certificate.
+func TestAWriteThatFailsForAMomentIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		var recovers time.Time // it fails right after the proof
+		store.fail = func(op, name string) error {
+			if op != "put" {
+				return nil
+			}
+			if bytes.Contains(store.files["pending.pem"], []byte("FILLER")) && recovers.IsZero() {
+				recovers = time.Now().Add(5 * time.Second)
+			}
+			if time.Now().Before(recovers) {
+				return syscall.EIO
+			}
+			return nil
+		}
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Len(t, server.Certificates(), 1)
+	})
+}
+
+func TestConcurrentEnsuresMakeOneThing(t *testing.T) {
+	server := newServer(t)
+	store := newLockedStore()
+	var ids sync.Map
+	var runs sync.WaitGroup
+	for range 8 {
+		runs.Go(func() {
+			credentials, err := newProvisioner(t, server, fleetprov.WithGeneratedKey()).Ensure(t.Context(), store, nil)
+			if assert.NoError(t, err) {
+				ids.Store(credentials.CertificateID, true)
+			}
+		})
+	}
+	runs.Wait()
+	assert.Len(t, server.Certificates(), 1)
+	ids.Range(func(id, _ any) bool { return assert.Equal(t, server.Certificates()[0].ID, id) })
+}
+
+func TestWaitingForTheLockEndsWithTheContext(t *testing.T) {
+	store := newLockedStore()
+	unlock, err := store.Lock(t.Context())
+	require.NoError(t, err)
+	defer unlock()
+	provisioner := newProvisioner(t, newServer(t), noDial(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = provisioner.Ensure(ctx, store, nil)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	var failure *fleetprov.Error
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, fleetprov.OpStore, failure.Op)
+}
+
+// interrupted leaves the journal of a registration that was not answered.
+func interrupted(t *testing.T, server *fleetprovtest.Server, provisioner *fleetprov.Provisioner, store fleetprov.Store) {
+	t.Helper()
+	server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Disconnect: true, Reject: &fleetprovtest.Rejection{}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := provisioner.Ensure(ctx, store, nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestEnsureGoesOnWithTheCertificateItHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		interrupted(t, server, provisioner, store)
+		credentials, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		require.Len(t, server.Certificates(), 1)
+		assert.Equal(t, server.Certificates()[0].ID, credentials.CertificateID)
+		assert.NotEmpty(t, credentials.PrivateKeyPEM())
+		assert.Equal(t, server.Endpoint(), credentials.Endpoint)
+		assert.Len(t, credentials.Roots, 1)
+	})
+}
+
+func TestAJournalOlderThanItsTokenStartsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		interrupted(t, server, provisioner, store)
+		<-time.After(2 * time.Hour)
+		credentials, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		require.Len(t, server.Certificates(), 2)
+		assert.Equal(t, server.Certificates()[1].ID, credentials.CertificateID)
+	})
+}
+
+// The clock may have jumped back since: any 400 starts over then.
+func TestAJournalFromTheFutureStartsOver(t *testing.T) {
+	store := newMemStore()
+	synctest.Test(t, func(t *testing.T) {
+		<-time.After(10 * time.Minute)
+		server, provisioner := onPipes(t)
+		interrupted(t, server, provisioner, store)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "SomethingElse"}})
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Len(t, server.Things(), 1)
+	})
+}
+
+func TestAJournalOfAnotherEndpointIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		interrupted(t, server, provisioner, store)
+		another, err := fleetprov.New("localhost:8884", testTemplate, claimOf(t, server), fleetprov.WithDialer(server.Listener.(*pipeListener).Dial))
+		require.NoError(t, err)
+		_, err = another.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Len(t, server.Certificates(), 2)
+		assert.Condition(t, func() bool {
+			for _, name := range store.names() {
+				if strings.HasPrefix(name, "damaged-") {
+					return true
+				}
+			}
+			return false
+		}, "it is kept aside")
+	})
+}
+
+// The caller gives up in the very moment AWS accepts: the identity is kept.
+func TestAnEndingContextDoesNotLoseTheIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		server, provisioner := onPipes(t, fleetprov.WithProgress(func(_ context.Context, p fleetprov.Progress) {
+			if p.Op == fleetprov.OpRegisterThing && p.Done {
+				cancel()
+			}
+		}))
+		store := newMemStore()
+		credentials, err := provisioner.Ensure(ctx, store, nil)
+		require.NotNil(t, credentials)
+		require.NoError(t, err)
+		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+		require.NoError(t, err)
+		assert.Equal(t, server.Certificates()[0].ID, loaded.CertificateID)
+	})
+}
+
+func TestExpiredCredentialsAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		first, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		<-time.After(60 * 365 * 24 * time.Hour)
+		_, err = provisioner.Ensure(t.Context(), store, nil)
+		require.Error(t, err, "the claim has expired as well, so that nothing can replace them")
+		assert.Len(t, server.Certificates(), 1)
+		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+		require.NoError(t, err)
+		assert.Equal(t, first.CertificateID, loaded.CertificateID, "and they are still there")
+	})
+}
+
+func TestEnsureWithAKeyInHardware(t *testing.T) {
+	server := newServer(t)
+	store := newMemStore()
+	key := newHardwareKey(t)
+	first, err := newProvisioner(t, server, fleetprov.WithPrivateKey(key)).Ensure(t.Context(), store, nil)
+	require.NoError(t, err)
+	assert.Nil(t, first.PrivateKeyPEM())
+	assert.NotContains(t, string(store.files["credentials.pem"]), "PRIVATE KEY")
+
+	again, err := newProvisioner(t, server, noDial(t), fleetprov.WithPrivateKey(key)).Ensure(t.Context(), readOnly{store, t}, nil)
+	require.NoError(t, err)
+	_, err = again.TLSCertificate()
+	require.NoError(t, err)
+
+	for name, opts := range map[string][]fleetprov.Option{
+		"missing": nil,
+		"another": {fleetprov.WithPrivateKey(newHardwareKey(t))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newProvisioner(t, server, append(opts, noDial(t))...).Ensure(t.Context(), readOnly{store, t}, nil)
+			assert.ErrorContains(t, err, "WithPrivateKey")
+		})
+	}
+}
+
+func TestRenewNeedsSomethingToRenew(t *testing.T) {
+	_, err := newProvisioner(t, newServer(t), noDial(t)).Renew(t.Context(), newMemStore(), nil)
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	store := newMemStore()
+	store.files["credentials.pem"] = []byte("damaged")
+	_, err = newProvisioner(t, newServer(t), noDial(t)).Renew(t.Context(), store, nil)
+	assert.ErrorContains(t, err, "credentials to renew")
+}
+
+// The identity to renew with may be the device's own, which connects under the
+// thing name.
+func TestRenewWithTheDevicesOwnIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		parameters := map[string]string{"SerialNumber": "device-1"}
+		old, err := provisioner.Ensure(t.Context(), store, parameters)
+		require.NoError(t, err)
+		identity, err := old.Identity()
+		require.NoError(t, err)
+		seen := len(server.Requests())
+
+		renewer, err := fleetprov.New(server.Endpoint(), testTemplate, identity, fleetprov.WithDialer(server.Listener.(*pipeListener).Dial))
+		require.NoError(t, err)
+		renewed, err := renewer.Renew(t.Context(), store, parameters)
+		require.NoError(t, err)
+		assert.NotEqual(t, old.CertificateID, renewed.CertificateID)
+		assert.Equal(t, old.CertificateID, renewed.PreviousCertificateID)
+		assert.ElementsMatch(t, []string{"credentials.pem", "previous.pem"}, store.names())
+		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+		require.NoError(t, err)
+		assert.Equal(t, renewed, loaded)
+		previous, err := fleetprov.ParseCredentials(store.files["previous.pem"])
+		require.NoError(t, err)
+		assert.Equal(t, old, previous)
+
+		var connects []time.Time
+		for _, request := range server.Requests()[seen:] {
+			assert.Equal(t, "device-1", request.ClientID)
+			if request.Op == fleetprovtest.OpConnect {
+				connects = append(connects, request.Time)
+			}
+		}
+		require.Len(t, connects, 2, "one to renew, one to prove it")
+		assert.GreaterOrEqual(t, connects[1].Sub(connects[0]), 10*time.Second)
+	})
+}
+
+// New credentials that do not work never replace old ones that do, and are tried
+// again rather than made again.
+func TestRenewKeepsTheOldUntilTheNewWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		old, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{}) // the claim connects
+		for range 3 {
+			server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}})
+		}
+		renewed, err := provisioner.Renew(t.Context(), store, nil)
+		assert.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+		var failure *fleetprov.Error
+		require.ErrorAs(t, err, &failure)
+		assert.Equal(t, fleetprov.OpVerify, failure.Op)
+		require.NotNil(t, renewed)
+		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+		require.NoError(t, err)
+		assert.Equal(t, old, loaded)
+
+		// An Ensure in between leaves the renewal alone.
+		ensured, err := provisioner.Ensure(t.Context(), readOnly{store, t}, nil)
+		require.NoError(t, err)
+		assert.Equal(t, old, ensured)
+
+		again, err := provisioner.Renew(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, renewed, again)
+		assert.Len(t, server.Certificates(), 2)
+	})
+}
+
+func TestStoreErrorsAndLogsHoldNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(lockedBuffer)
+		server, provisioner := onPipes(t, fleetprov.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		store := newMemStore()
+		interrupted(t, server, provisioner, store)
+		store.files["pending.pem"] = store.files["pending.pem"][:len(store.files["pending.pem"])-100]
+		_, err := provisioner.Ensure(t.Context(), store, map[string]string{"SerialNumber": "s3cret-parameter"})
+		require.NoError(t, err)
+		assertNoSecret(t, log.String())
+	})
+}
+
+func TestEnsureRefusesNothingness(t *testing.T) {
+	var p fleetprov.Provisioner
+	_, err := p.Ensure(t.Context(), newMemStore(), nil)
+	assert.Error(t, err)
+	_, err = p.Renew(t.Context(), newMemStore(), nil)
+	assert.Error(t, err)
+	_, err = newProvisioner(t, newServer(t)).Ensure(t.Context(), nil, nil)
+	assert.ErrorContains(t, err, "store is nil")
+}
+
+// FuzzStoredFiles lets the store hold anything. Nothing of it may be believed that
+// is not sound, and nothing may panic.
+func FuzzStoredFiles(f *testing.F) {
+	server := newServer(f)
+	store := newMemStore()
+	provisioner, err := fleetprov.New(server.Endpoint(), testTemplate, claimOf(f, server), fleetprov.WithGeneratedKey())
+	require.NoError(f, err)
+	_, err = provisioner.Ensure(f.Context(), store, nil)
+	require.NoError(f, err)
+	f.Add(store.files["credentials.pem"], []byte{})
+	f.Add([]byte{}, append([]byte("-----BEGIN FLEETPROV JOURNAL-----\neyJ2ZXJzaW9uIjoxLCJwaGFzZSI6ImFjY2VwdGVkIiwidGVtcGxhdGUiOiJ0ZXN0LXRlbXBsYXRlIn0=\n-----END FLEETPROV JOURNAL-----\n"), store.files["credentials.pem"]...))
+	offline, err := fleetprov.New(server.Endpoint(), testTemplate, claimOf(f, server), fleetprov.WithMaxAttempts(1),
+		fleetprov.WithDialer(func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }))
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, credentials, pending []byte) {
+		store := newMemStore()
+		store.files["credentials.pem"] = credentials
+		store.files["pending.pem"] = pending
+		c, err := offline.Ensure(t.Context(), store, nil)
+		if err != nil {
+			assert.Nil(t, c)
+			return
+		}
+		_, err = c.TLSCertificate()
+		assert.NoError(t, err)
+	})
+}
