@@ -90,8 +90,7 @@ func (h *handler) Publish(c *broker.Conn, p *packets.PublishPacket) {
 	switch {
 	case p.Qos == 2: // answered with silence (mqtt)
 	case provisioning && !p.Retain:
-		c.Acknowledge(p)
-		s.operate(c, o, p.Payload)
+		s.operate(c, o, p)
 	case s.isDevice(c) && ordinary(p.TopicName):
 		c.Acknowledge(p)
 		s.broker.Route(p.TopicName, p.Payload, p.Qos)

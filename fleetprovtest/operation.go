@@ -1,6 +1,10 @@
 package fleetprovtest
 
-import "github.com/fleetprov/fleetprov/internal/broker"
+import (
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/fleetprov/fleetprov/internal/broker"
+)
 
 // rejected is the payload on the rejected topic of every operation.
 type rejected struct {
@@ -11,14 +15,16 @@ type rejected struct {
 
 // operate performs a provisioning operation and answers to the connection that
 // asked, if it listens.
-func (s *Server) operate(c *broker.Conn, o operation, payload []byte) {
-	s.record(Request{Op: o.op, ClientID: c.ClientID(), Topic: o.topic, Payload: payload})
+func (s *Server) operate(c *broker.Conn, o operation, p *packets.PublishPacket) {
+	s.record(Request{Op: o.op, ClientID: c.ClientID(), Topic: o.topic, Payload: p.Payload})
 	fault := s.take(o.op)
+	// A client that has seen this knows which request takes which fault.
+	c.Acknowledge(p)
 
 	var answer any
 	rejection := fault.Reject
 	if fault.Reject == nil && fault.Response == nil {
-		answer, rejection = s.perform(caller{clientID: c.ClientID(), certificate: peer(c)}, o, payload)
+		answer, rejection = s.perform(caller{clientID: c.ClientID(), certificate: peer(c)}, o, p.Payload)
 	}
 	topic := o.topic + "/accepted"
 	if rejection != nil {
