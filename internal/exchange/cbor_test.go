@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -32,8 +33,29 @@ func TestCBORRequestIsAMapOfTexts(t *testing.T) {
 	s, _, err := registerOverCBOR(t, "\xa0")
 	require.NoError(t, err)
 	assert.Equal(t, unhex(t, "a2"+
-		"6a"+hex.EncodeToString([]byte("parameters"))+"a1 6153 6131"+
-		"78 19"+hex.EncodeToString([]byte("certificateOwnershipToken"))+"63"+hex.EncodeToString([]byte("tok"))), string(s.sent))
+		"78 19"+hex.EncodeToString([]byte("certificateOwnershipToken"))+"63"+hex.EncodeToString([]byte("tok"))+
+		"6a"+hex.EncodeToString([]byte("parameters"))+"a1 6153 6131"), string(s.sent))
+}
+
+// Another decoder reads what is sent, at every length of a text's head.
+func TestCBORRequestsAreReadByOthers(t *testing.T) {
+	for _, n := range []int{0, 1, 23, 24, 255, 256, 4096, 65535, 65536} {
+		s, client := accepting(registerCBOR, "\xa0")
+		client.Format = exchange.CBOR()
+		parameters := map[string]string{"a": strings.Repeat("x", n), "ä": "€"}
+		for i := range 30 {
+			parameters[strings.Repeat("k", i+2)] = "v"
+		}
+		_, err := client.RegisterThing(t.Context(), registerCBOR, "tok", parameters)
+		require.NoError(t, err)
+		var request struct {
+			Token      string            `cbor:"certificateOwnershipToken"`
+			Parameters map[string]string `cbor:"parameters"`
+		}
+		require.NoError(t, cbor.Unmarshal(s.sent, &request))
+		assert.Equal(t, "tok", request.Token)
+		assert.Equal(t, parameters, request.Parameters)
+	}
 }
 
 func TestCBORAnswersOfOtherEncoders(t *testing.T) {

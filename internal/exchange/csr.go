@@ -14,10 +14,6 @@ import (
 // reference, CreateCertificateFromCsr).
 const maxCSR = 4096
 
-type createFromCSR struct {
-	CSR string `json:"certificateSigningRequest"`
-}
-
 // NewCSR returns a certificate signing request for key, as PEM. AWS IoT looks
 // at nothing but the key; the name is the one it gives to certificates it
 // makes keys for.
@@ -37,7 +33,7 @@ func NewCSR(key crypto.Signer) ([]byte, error) {
 // CreateCertificateFromCSR asks for a certificate for the key that signed csr,
 // whose public half is public.
 func (c *Client) CreateCertificateFromCSR(ctx context.Context, topic string, csr []byte, public crypto.PublicKey) (*Issued, error) {
-	payload, err := c.Format.Marshal(createFromCSR{string(csr)})
+	payload, err := c.Format.Marshal(map[string]any{"certificateSigningRequest": string(csr)})
 	if err != nil {
 		return nil, err
 	}

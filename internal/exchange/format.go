@@ -11,12 +11,16 @@ import (
 // request topic, and fixes the format of the request and of its answers.
 type Format struct {
 	Name      string
-	Marshal   func(any) ([]byte, error)
+	Marshal   func(fields map[string]any) ([]byte, error) // texts, and maps of text to text
 	Unmarshal func([]byte, any) error
 }
 
 // JSON is the format of the topics that end in /json.
-var JSON = Format{Name: "json", Marshal: json.Marshal, Unmarshal: unmarshalJSON}
+var JSON = Format{
+	Name:      "json",
+	Marshal:   func(fields map[string]any) ([]byte, error) { return json.Marshal(fields) },
+	Unmarshal: unmarshalJSON,
+}
 
 // unmarshalJSON is json.Unmarshal that keeps the digits of a number as they
 // came: a configuration value may be an identifier longer than a float64 holds.

@@ -13,18 +13,17 @@ type Registered struct {
 	DeviceConfiguration map[string]string // a value that is not a string is JSON text
 }
 
-type registerThing struct {
-	Token      string            `json:"certificateOwnershipToken"`
-	Parameters map[string]string `json:"parameters,omitempty"`
-}
-
 // RegisterThing registers the certificate that token belongs to against the
 // template of topic.
 //
 // Once AWS has accepted, Registered is not nil even when there is an error: the
 // certificate is active then, whatever the answer looks like.
 func (c *Client) RegisterThing(ctx context.Context, topic, token string, parameters map[string]string) (*Registered, error) {
-	payload, err := c.Format.Marshal(registerThing{token, parameters})
+	request := map[string]any{"certificateOwnershipToken": token}
+	if len(parameters) > 0 {
+		request["parameters"] = parameters
+	}
+	payload, err := c.Format.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
