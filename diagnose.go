@@ -59,12 +59,6 @@ func refusedCertificate(err error) error {
 	return fmt.Errorf("%w: the server refused the certificate: check that it is registered and active in the account and region of the endpoint: %w", ErrNotAuthorized, err)
 }
 
-// notYetValid is a certificate from the future, which is a clock in the past.
-func notYetValid(whose string, certificate *x509.Certificate, now time.Time, err error) error {
-	return fmt.Errorf("%w: it is %s and %s is valid from %s: set the clock: %w", ErrClock,
-		now.UTC().Format(time.RFC3339), whose, certificate.NotBefore.UTC().Format(time.RFC3339), err)
-}
-
 // claimAlerts are the TLS alerts about the certificate a client presented.
 var claimAlerts = []tls.AlertError{
 	42,  // bad_certificate
@@ -154,12 +148,6 @@ func (e *timeoutError) Error() string {
 func (*timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 func (*timeoutError) Timeout() bool        { return true }
 func (*timeoutError) Temporary() bool      { return true }
-
-// expiredError is the end of the claim.
-type expiredError struct{ err error }
-
-func (e *expiredError) Error() string { return e.err.Error() }
-func (e *expiredError) Unwrap() error { return e.err }
 
 // foreignContext is the end of a context that is not the caller's: one of a
 // dialer's own. It is a timeout, and hides the context errors, which mean that

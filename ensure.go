@@ -92,6 +92,18 @@ func (r *run) ensure(ctx context.Context) (*Credentials, error) {
 	if j != nil && j.Phase == phaseAccepted && !r.pastUse(j.credentials) {
 		return j.credentials, r.finish(ctx, j.credentials)
 	}
+	c, failed := r.provision(ctx, j, pending)
+	if c == nil {
+		return nil, failed
+	}
+	// Where the journal cannot be written, the credentials may be all the same.
+	_ = r.record(ctx, phaseAccepted, c)
+	return c, both(failed, r.finish(ctx, c))
+}
+
+// provision makes attempts, with the certificate of journal j if it has one that
+// is not registered yet. The store is proved before AWS makes anything.
+func (r *run) provision(ctx context.Context, j *record, pending []byte) (*Credentials, error) {
 	if j != nil && j.Phase == phaseCreated {
 		if err := r.goOn(j); err != nil {
 			return nil, err
@@ -100,13 +112,7 @@ func (r *run) ensure(ctx context.Context) (*Credentials, error) {
 	if err := r.probe(ctx, pending); err != nil {
 		return nil, err
 	}
-	c, failed := r.repeat(ctx)
-	if c == nil {
-		return nil, failed
-	}
-	// Where the journal cannot be written, the credentials may be all the same.
-	_ = r.record(ctx, phaseAccepted, c)
-	return c, both(failed, r.finish(ctx, c))
+	return r.repeat(ctx)
 }
 
 // finish stores accepted credentials, and drops the journal when all is done.

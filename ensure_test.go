@@ -423,7 +423,7 @@ func TestRenewKeepsTheOldUntilTheNewWork(t *testing.T) {
 		old, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
 		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{}) // the claim connects
-		for range 5 { // after 0, 1, 3, 7 and 15 of the 30 seconds of a step
+		for range 5 {                                                 // after 0, 1, 3, 7 and 15 of the 30 seconds of a step
 			server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}})
 		}
 		renewed, err := provisioner.Renew(t.Context(), store, nil)

@@ -32,12 +32,13 @@ const (
 	OpStore                    Op = "Store"
 )
 
-// Error is every failure of [Provisioner.Provision]. It says which step failed;
+// Error is every failure of [Provisioner.Provision], [Provisioner.Ensure] and
+// [Provisioner.Renew]. It says which step failed;
 // what it wraps says why, and can be asked for with [errors.Is] and [errors.As].
 type Error struct {
 	Op            Op
 	CertificateID string // of the certificate AWS had issued by then, or empty
-	Attempts      int    // how often provisioning was tried, from 1; 0 if Op is OpPrepare
+	Attempts      int    // how often provisioning was tried; 0 if it failed before
 	Err           error
 }
 

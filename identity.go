@@ -34,9 +34,9 @@ func LoadPFX(path, password string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: reading the claim: %w", err)
 	}
-	identity, err := ParsePFX(data, password)
+	identity, err := parsePFX(data, password)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("fleetprov: opening %s: %w", path, err)
 	}
 	return identity, nil
 }
@@ -54,9 +54,17 @@ func LoadPFX(path, password string) (*Identity, error) {
 // A password that does not open the file is [ErrIncorrectPassword]. Validity in
 // time is not looked at here, but when the identity is used.
 func ParsePFX(data []byte, password string) (*Identity, error) {
-	bundle, err := pfx.Parse(data, password)
+	identity, err := parsePFX(data, password)
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: opening the PFX: %w", err)
+	}
+	return identity, nil
+}
+
+func parsePFX(data []byte, password string) (*Identity, error) {
+	bundle, err := pfx.Parse(data, password)
+	if err != nil {
+		return nil, err
 	}
 	certificate := tls.Certificate{PrivateKey: bundle.Key, Leaf: bundle.Leaf}
 	for _, c := range append([]*x509.Certificate{bundle.Leaf}, bundle.Chain...) {

@@ -175,8 +175,8 @@ type Progress struct {
 	Op      Op
 	Done    bool          // whether the step has ended
 	Attempt int           // from 1
-	Elapsed time.Duration // since the step began
-	Wait    time.Duration // until the next attempt, if there is one
+	Elapsed time.Duration // since the step began; since the first attempt did, if Wait is set
+	Wait    time.Duration // until the next attempt; set in a report of its own
 	Err     error         // why the step failed, or nil
 }
 

@@ -186,36 +186,6 @@ func (r *run) certificateID() string {
 
 func newClientID() string { return "fleetprov-" + rand.Text() }
 
-// checkValidity tells a clock that is behind from a claim that is too old.
-func (p *Provisioner) checkValidity() error {
-	now, leaf := p.now(), p.claim.leaf
-	switch {
-	case now.Before(leaf.NotBefore):
-		return notYetValid("the claim", leaf, now, x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired})
-	case now.After(leaf.NotAfter):
-		return p.expired()
-	default:
-		return nil
-	}
-}
-
-// expired is the end of the claim, which is final. A claim issued to a trusted
-// user lives for five minutes, and may end in the middle of a run (AWS developer
-// guide, "provision-wo-cert").
-func (p *Provisioner) expired() error {
-	leaf := p.claim.leaf
-	return &expiredError{fmt.Errorf("the claim expired on %s: the device needs a new one: %w", leaf.NotAfter.UTC().Format(time.RFC3339),
-		x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired})}
-}
-
-// now is the time certificates are judged by.
-func (p *Provisioner) now() time.Time {
-	if p.tlsConfig != nil && p.tlsConfig.Time != nil {
-		return p.tlsConfig.Time()
-	}
-	return time.Now()
-}
-
 // connect opens the connection with the claim's certificate.
 func (r *run) connect(ctx context.Context) (session *mqttsession.Session, err error) {
 	if r.clientID = newClientID(); r.fixedID != nil {

@@ -48,19 +48,11 @@ func (r *run) renew(ctx context.Context) (*Credentials, error) {
 	}
 	if j != nil && j.Phase == phaseAccepted {
 		if j.credentials.CertificateID == old.CertificateID {
-			return old, r.dropJournal(ctx) // it was done but for this
+			return j.credentials, r.dropJournal(ctx) // it was done but for this
 		}
 		return j.credentials, r.swap(ctx, j.credentials, data)
 	}
-	if j != nil {
-		if err := r.goOn(j); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.probe(ctx, pending); err != nil {
-		return nil, err
-	}
-	c, failed := r.repeat(ctx)
+	c, failed := r.provision(ctx, j, pending)
 	if c == nil {
 		return nil, failed
 	}

@@ -133,11 +133,11 @@ func (s *Session) Subscribe(ctx context.Context) error {
 	for _, topic := range s.topics {
 		filters[topic] = qosAtLeastOnce
 	}
+	// The call ends when the connection is lost, too. It is waited for, because
+	// the acknowledgement may have come before the loss.
 	var token mqtt.Token
 	select {
 	case token = <-s.start(func() mqtt.Token { return s.client.SubscribeMultiple(filters, nil) }):
-	case <-s.lost:
-		return s.ended(ctx)
 	case <-ctx.Done():
 		return s.ended(ctx)
 	}
