@@ -72,7 +72,7 @@ func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
 	if err != nil {
 		return fmt.Errorf("fleetprov: %w", err)
 	}
-	if key == nil || !samePublicKey(key.Public(), leaf.PublicKey) {
+	if isNil(key) || !samePublicKey(key.Public(), leaf.PublicKey) {
 		return errors.New("fleetprov: the private key does not belong to the certificate")
 	}
 	c.private = &privateKey{key}

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/fleetprov/fleetprov/internal/exchange"
 )
@@ -68,7 +69,7 @@ func generateKey() (crypto.Signer, error) {
 // reference, CreateCertificateFromCsr).
 func checkPrivateKey(key crypto.Signer) error {
 	const accepted = "AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521"
-	if key == nil {
+	if isNil(key) {
 		return errors.New("the private key is nil")
 	}
 	switch public := key.Public().(type) {
@@ -86,4 +87,11 @@ func checkPrivateKey(key crypto.Signer) error {
 		return fmt.Errorf("the private key's public half is a %T: %s", public, accepted)
 	}
 	return nil
+}
+
+// isNil sees through an interface: asking a nil pointer for its public half would
+// panic.
+func isNil(key crypto.Signer) bool {
+	value := reflect.ValueOf(key)
+	return key == nil || value.Kind() == reflect.Pointer && value.IsNil()
 }

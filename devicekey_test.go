@@ -144,6 +144,7 @@ func TestPrivateKeysThatAWSRefuses(t *testing.T) {
 		"Ed25519 in hardware":     {[]fleetprov.Option{fleetprov.WithPrivateKey(identitySigner{edwards})}, []string{"ed25519", rule}},
 		"a token without a key":   {[]fleetprov.Option{fleetprov.WithPrivateKey(identitySigner{identityBlank{}})}, []string{rule}},
 		"nil":                     {[]fleetprov.Option{fleetprov.WithPrivateKey(nil)}, []string{"private key is nil"}},
+		"a nil pointer":           {[]fleetprov.Option{fleetprov.WithPrivateKey((*ecdsa.PrivateKey)(nil))}, []string{"private key is nil"}},
 		"two sources":             {[]fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPrivateKey(good)}, []string{once}},
 		"two, the other way":      {[]fleetprov.Option{fleetprov.WithPrivateKey(good), fleetprov.WithGeneratedKey()}, []string{once}},
 		"two keys":                {[]fleetprov.Option{fleetprov.WithPrivateKey(good), fleetprov.WithPrivateKey(good)}, []string{once}},

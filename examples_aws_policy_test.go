@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -134,6 +135,76 @@ func TestAWSDevicePolicyIsPinnedToTheThingName(t *testing.T) {
 			resource, found := strings.CutPrefix(resource, awsARN)
 			assert.True(t, found)
 			assert.Regexp(t, `^(client|(topic|topicfilter)/devices)/\$\{iot:Connection\.Thing\.ThingName\}(/|$)`, resource)
+		}
+	}
+}
+
+// A device renews with its own certificate, under its thing name.
+func TestAWSDevicePoliciesAllowARenewal(t *testing.T) {
+	const template = "fleet-rotation-template"
+	device, rotation := readAWSPolicy(t, "device-policy.json"), readAWSPolicy(t, "rotation-policy.json")
+	requests := strings.Split(strings.ReplaceAll(strings.Join(awsRequestTopics, " "), "fleet-template", template), " ")
+	answers := strings.Split(strings.ReplaceAll(strings.Join(awsAnswerTopics, " "), "fleet-template", template), " ")
+
+	published, subscribed := make(map[string]bool), make(map[string]bool)
+	for name, opts := range map[string][]fleetprov.Option{
+		"a key from AWS, in JSON":        {},
+		"a key from AWS, in CBOR":        {fleetprov.WithCBOR()},
+		"a key from the device, in JSON": {fleetprov.WithGeneratedKey()},
+		"a key from the device, in CBOR": {fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, dial := newRotationServer(t)
+				opts := append(opts, dial)
+				p, err := fleetprov.New(server.Endpoint(), template, claimOf(t, server), opts...)
+				require.NoError(t, err)
+				store := newMemStore()
+				credentials, err := p.Ensure(t.Context(), store, map[string]string{"SerialNumber": "0001"})
+				require.NoError(t, err)
+				seen := len(server.Requests())
+				_, err = renewDevice(t.Context(), store, credentials, opts...)
+				require.NoError(t, err)
+				for _, request := range server.Requests()[seen:] {
+					connects := strings.ReplaceAll(awsARN+"client/"+request.ClientID, "0001", "${iot:Connection.Thing.ThingName}")
+					assert.True(t, device.allows("iot:Connect", connects), connects)
+					for _, filter := range request.Filters {
+						subscribed[filter] = true
+					}
+					if request.Topic != "" {
+						published[request.Topic] = true
+					}
+				}
+			})
+		})
+	}
+	assert.ElementsMatch(t, requests, slices.Collect(maps.Keys(published)))
+	assert.ElementsMatch(t, answers, slices.Collect(maps.Keys(subscribed)))
+
+	needed := make(map[string][]string)
+	for _, topic := range requests {
+		needed["iot:Publish"] = append(needed["iot:Publish"], awsARN+"topic/"+topic)
+	}
+	for _, topic := range answers {
+		needed["iot:Subscribe"] = append(needed["iot:Subscribe"], awsARN+"topicfilter/"+topic)
+		needed["iot:Receive"] = append(needed["iot:Receive"], awsARN+"topic/"+topic)
+	}
+	for action, resources := range needed {
+		for _, resource := range resources {
+			assert.True(t, rotation.allows(action, resource), "%s on %s", action, resource)
+			if strings.Contains(resource, template) {
+				another := strings.ReplaceAll(resource, template, "another-template")
+				assert.False(t, rotation.allows(action, another), "%s on %s", action, another)
+			}
+		}
+	}
+	for _, statement := range rotation.Statement {
+		for _, action := range statement.Action {
+			for _, pattern := range statement.Resource {
+				assert.True(t, slices.ContainsFunc(needed[action], func(resource string) bool {
+					return matchesAWSResource(pattern, resource)
+				}), "nothing needs %s on %s", action, pattern)
+			}
 		}
 	}
 }

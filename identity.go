@@ -87,7 +87,7 @@ func NewIdentity(cert tls.Certificate, roots ...*x509.Certificate) (*Identity, e
 		return nil, fmt.Errorf("fleetprov: the identity's certificate: %w", err)
 	}
 	signer, ok := cert.PrivateKey.(crypto.Signer)
-	if !ok {
+	if !ok || isNil(signer) {
 		return nil, errors.New("fleetprov: the identity's private key is not a crypto.Signer")
 	}
 	if !samePublicKey(signer.Public(), leaf.PublicKey) {

@@ -90,6 +90,10 @@ func WithDialer(dial func(ctx context.Context, network, address string) (net.Con
 // Default: the environment's HTTPS_PROXY, else ALL_PROXY, except for the hosts in
 // NO_PROXY; but with [WithDialer] no proxy.
 func WithProxy(proxy *url.URL) Option {
+	if proxy != nil {
+		clone := *proxy
+		proxy = &clone
+	}
 	return func(o *options) { o.proxy, o.proxySet = proxy, true }
 }
 

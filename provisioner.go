@@ -195,7 +195,7 @@ func (r *run) connect(ctx context.Context) (session *mqttsession.Session, err er
 		r.makeKey()
 	}
 	if err := r.pace(ctx); err != nil {
-		return nil, err
+		return nil, r.unprepared(err)
 	}
 	answers := answerTopics(r.createTopic(), registerTopic(r.template, r.format.Name))
 	err = r.step(ctx, OpConnect, func(ctx context.Context) error {

@@ -1,11 +1,13 @@
 package fleetprov_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -31,8 +33,56 @@ func TestRefusedDevice(t *testing.T) {
 	assert.Empty(t, server.Things())
 }
 
+// renewDevice is how the README renews a device that has erased its claim.
+func renewDevice(ctx context.Context, store fleetprov.Store, credentials *fleetprov.Credentials, options ...fleetprov.Option) (*fleetprov.Credentials, error) {
+	identity, err := credentials.Identity()
+	if err != nil {
+		return nil, err
+	}
+	renewer, err := fleetprov.New(credentials.Endpoint, "fleet-rotation-template", identity, options...)
+	if err != nil {
+		return nil, err
+	}
+	return renewer.Renew(ctx, store, map[string]string{"ThingName": credentials.ThingName})
+}
+
+func TestRenewedDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, dial := newRotationServer(t)
+		provisioner, err := fleetprov.New(server.Endpoint(), server.Template, claimOf(t, server), dial)
+		require.NoError(t, err)
+		store := newMemStore()
+		first, err := provisioner.Ensure(t.Context(), store, map[string]string{"SerialNumber": "12345"})
+		require.NoError(t, err)
+
+		renewed, err := renewDevice(t.Context(), store, first, dial)
+		require.NoError(t, err)
+		assert.Equal(t, first.CertificateID, renewed.PreviousCertificateID)
+		things := server.Things()
+		require.Len(t, things, 1)
+		assert.Equal(t, []string{first.CertificateID, renewed.CertificateID}, things[0].CertificateIDs)
+	})
+}
+
+// newRotationServer starts an endpoint inside a bubble that has the template to
+// renew against, and returns what dials it.
+func newRotationServer(t *testing.T) (*fleetprovtest.Server, fleetprov.Option) {
+	t.Helper()
+	server := fleetprovtest.NewUnstartedServer()
+	server.Template = "fleet-rotation-template"
+	server.Listener.Close()
+	listener := newPipeListener()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	return server, fleetprov.WithDialer(listener.Dial)
+}
+
 func TestReadmeShowsCodeThatRuns(t *testing.T) {
-	sources := indentless(read(t, "example_test.go")) + indentless(read(t, "readme_test.go"))
+	var sources string
+	for _, file := range []string{"example_test.go", "example_ensure_test.go", "readme_test.go"} {
+		sources += indentless(read(t, file))
+	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1)
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {

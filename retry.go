@@ -72,7 +72,7 @@ func (r *run) pace(ctx context.Context) error {
 		return nil
 	}
 	if !r.connected.IsZero() && !sleep(ctx, time.Until(r.connected.Add(clientIDPause))) {
-		return r.unprepared(endOf(ctx, ctx.Err()))
+		return endOf(ctx, ctx.Err())
 	}
 	r.connected = time.Now()
 	return nil

@@ -25,12 +25,11 @@ func ownMounts() *syscall.SysProcAttr {
 	return attributes
 }
 
-// smallDisk mounts a disk of 64 KiB at a new directory, and returns a store on
-// it and what mounts it again.
-func smallDisk(t *testing.T) (store fleetprov.DirStore, remount func(flags uintptr)) {
+// smallDisk mounts a disk of 64 KiB at disk, and returns a store on it and what
+// mounts it again.
+func smallDisk(t *testing.T, disk string) (store fleetprov.DirStore, remount func(flags uintptr)) {
 	t.Helper()
 	const options = "size=64k,mode=0700"
-	disk := t.TempDir()
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		t.Skipf("no mounts here: %v", err)
 	}
@@ -44,10 +43,11 @@ func smallDisk(t *testing.T) (store fleetprov.DirStore, remount func(flags uintp
 }
 
 func TestDirStoreOnAFullDisk(t *testing.T) {
-	if !inOwnProcess(t, ownMounts()) {
+	directory := inOwnProcess(t, ownMounts())
+	if directory == "" {
 		return
 	}
-	store, _ := smallDisk(t)
+	store, _ := smallDisk(t, directory)
 	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
 	require.NoError(t, store.Put(t.Context(), "previous.pem", make([]byte, 30_000)))
 
@@ -64,10 +64,11 @@ func TestDirStoreOnAFullDisk(t *testing.T) {
 }
 
 func TestDirStoreOnADiskThatWasFullBefore(t *testing.T) {
-	if !inOwnProcess(t, ownMounts()) {
+	directory := inOwnProcess(t, ownMounts())
+	if directory == "" {
 		return
 	}
-	store, _ := smallDisk(t)
+	store, _ := smallDisk(t, directory)
 	filler, err := os.Create(filepath.Join(filepath.Dir(string(store)), "filler"))
 	require.NoError(t, err)
 	for err == nil {
@@ -85,10 +86,11 @@ func TestDirStoreOnADiskThatWasFullBefore(t *testing.T) {
 }
 
 func TestDirStoreOnAReadOnlyDisk(t *testing.T) {
-	if !inOwnProcess(t, ownMounts()) {
+	directory := inOwnProcess(t, ownMounts())
+	if directory == "" {
 		return
 	}
-	store, remount := smallDisk(t)
+	store, remount := smallDisk(t, directory)
 	missing := store + "-missing"
 	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
 	remount(syscall.MS_RDONLY)

@@ -20,18 +20,27 @@ import (
 	"github.com/fleetprov/fleetprov"
 )
 
+const storeNobody = 65534
+
 // inOwnProcess runs the test that calls it once more in a process of its own,
-// where it may change what belongs to the process: it returns true there. For
-// the caller the test is over when it returns false.
-func inOwnProcess(t *testing.T, attributes *syscall.SysProcAttr) bool {
+// where it may change what belongs to the process, and returns a directory there
+// that is nobody's if the user is root. For the caller the test is over, which an
+// empty directory says.
+func inOwnProcess(t *testing.T, attributes *syscall.SysProcAttr) (directory string) {
 	t.Helper()
 	const own = "FLEETPROV_TEST_OWN_PROCESS"
-	if os.Getenv(own) == t.Name() {
-		return true
+	if directory := os.Getenv(own); directory != "" {
+		return directory
 	}
 	t.Parallel()
+	made, err := os.MkdirTemp("/tmp", "fleetprov-store-") // nobody cannot reach that of the test
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(made)) })
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chown(made, storeNobody, storeNobody))
+	}
 	process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	process.Env = append(os.Environ(), own+"="+t.Name())
+	process.Env = append(os.Environ(), own+"="+made)
 	process.SysProcAttr = attributes
 	output, err := process.CombinedOutput()
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
@@ -41,23 +50,17 @@ func inOwnProcess(t *testing.T, attributes *syscall.SysProcAttr) bool {
 		t.Skipf("%s", output)
 	}
 	require.NoError(t, err, "%s", output)
-	return false
+	return ""
 }
 
-// nobodysDirectory gives up root's rights, before which no permission counts,
-// and returns a new directory of whoever the process is then.
-func nobodysDirectory(t *testing.T) string {
+// becomeNobody gives up root's rights, before which no permission counts.
+func becomeNobody(t *testing.T) {
 	t.Helper()
-	const nobody = 65534
 	if os.Geteuid() == 0 {
 		require.NoError(t, syscall.Setgroups(nil))
-		require.NoError(t, syscall.Setgid(nobody))
-		require.NoError(t, syscall.Setuid(nobody))
+		require.NoError(t, syscall.Setgid(storeNobody))
+		require.NoError(t, syscall.Setuid(storeNobody))
 	}
-	directory, err := os.MkdirTemp("/tmp", "fleetprov-store-")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(directory) })
-	return directory
 }
 
 func TestDirStoreRefusesADirectoryThatOthersCanWrite(t *testing.T) {
@@ -133,11 +136,12 @@ func TestDirStoreIsNotHeldUpByAPipe(t *testing.T) {
 }
 
 func TestDirStoreIsPrivateFromBirth(t *testing.T) {
-	if !inOwnProcess(t, nil) {
+	parent := inOwnProcess(t, nil)
+	if parent == "" {
 		return
 	}
+	becomeNobody(t)
 	syscall.Umask(0)
-	parent := t.TempDir()
 	var seen fs.FileMode
 	look := func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || path == parent {
@@ -179,10 +183,11 @@ func TestDirStoreIsPrivateFromBirth(t *testing.T) {
 }
 
 func TestDirStoreWorksUnderAnyUmask(t *testing.T) {
-	if !inOwnProcess(t, nil) {
+	directory := inOwnProcess(t, nil)
+	if directory == "" {
 		return
 	}
-	directory := nobodysDirectory(t)
+	becomeNobody(t)
 	for umask, name := range map[int]string{0o777: "all", 0: "nothing", 0o077: "others"} {
 		syscall.Umask(umask)
 		store := fleetprov.DirStore(filepath.Join(directory, name))
@@ -202,10 +207,12 @@ func TestDirStoreWorksUnderAnyUmask(t *testing.T) {
 }
 
 func TestDirStoreWithoutTheRightToWrite(t *testing.T) {
-	if !inOwnProcess(t, nil) {
+	directory := inOwnProcess(t, nil)
+	if directory == "" {
 		return
 	}
-	store := fleetprov.DirStore(filepath.Join(nobodysDirectory(t), "store"))
+	becomeNobody(t)
+	store := fleetprov.DirStore(filepath.Join(directory, "store"))
 	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
 	require.NoError(t, os.Chmod(string(store), 0o500))
 
@@ -222,6 +229,7 @@ func TestDirStoreWithoutTheRightToWrite(t *testing.T) {
 	storeHas(t, store, "credentials.pem", "old")
 
 	require.NoError(t, os.Chmod(string(store), 0))
+	t.Cleanup(func() { os.Chmod(string(store), 0o700) }) // or it cannot be removed
 	_, err = store.Get(t.Context(), "credentials.pem")
 	assert.ErrorIs(t, err, fs.ErrPermission)
 	assert.NotErrorIs(t, err, fs.ErrNotExist, "a device that cannot look must not think that it is new")
@@ -231,14 +239,14 @@ func TestDirStoreUsesADirectoryOfRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	if !inOwnProcess(t, nil) {
+	directory := inOwnProcess(t, nil)
+	if directory == "" {
 		return
 	}
-	store, err := os.MkdirTemp("/tmp", "fleetprov-store-")
-	require.NoError(t, err)
+	store := filepath.Join(directory, "store")
+	require.NoError(t, os.Mkdir(store, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(store, "credentials.pem"), []byte("from the factory"), 0o644))
-	require.NoError(t, os.Chmod(store, 0o755))
-	nobodysDirectory(t)
+	becomeNobody(t)
 
 	storeHas(t, fleetprov.DirStore(store), "credentials.pem", "from the factory")
 }

@@ -25,8 +25,9 @@ const (
 	keepAlive = 60 * time.Second
 
 	// handOff bounds how long a call of paho may wait to hand a packet to
-	// paho's writer, which may be gone when the connection is.
-	handOff = 2 * time.Second
+	// paho's writer, which is gone when the connection is. If that happens in
+	// the same moment, the call outlasts the session by so much.
+	handOff = time.Second
 
 	// goodbye bounds the writing of DISCONNECT, which nobody waits for.
 	goodbye = 250 * time.Millisecond
