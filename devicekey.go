@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -50,8 +51,12 @@ func (k *deviceKey) wait(ctx context.Context) error {
 	case <-k.made:
 		return k.err
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	cause := context.Cause(ctx)
+	if timeout := new(timeoutError); errors.As(cause, &timeout) {
+		cause = fmt.Errorf("it has not signed within %v: %w", timeout.after, os.ErrDeadlineExceeded)
+	}
+	return &keyError{cause}
 }
 
 // keyError is a key that could not be made or did not sign. The network has no

@@ -37,6 +37,10 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // RegisterThing is lost together with the power, and the device does not come back
 // within the hour that the ownership token lives.
 //
+// With [WithVerification], credentials that are stored but could not be verified
+// are returned together with that error, by this Ensure and by each one after it
+// that cannot verify them.
+//
 // Damaged credentials and journals are kept in the store as damaged-<hash>.pem. An
 // error of the store is returned, never taken for damage. Once AWS has accepted the
 // registration, Credentials are returned even together with an error.
@@ -48,7 +52,9 @@ func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[st
 		return nil, err
 	}
 	if c, _, err := r.stored(ctx); c != nil || err != nil {
-		return c, err
+		if err != nil || !r.unproven(ctx, c) {
+			return c, err
+		}
 	}
 	if err := r.prepare(ctx, parameters); err != nil {
 		return nil, err
@@ -77,15 +83,19 @@ func (p *Provisioner) begin(store Store) (*run, error) {
 // ensure does what is left to do, while the store is locked.
 func (r *run) ensure(ctx context.Context) (*Credentials, error) {
 	c, unsound, err := r.stored(ctx)
-	if c != nil || err != nil {
-		return c, err // another run was faster
-	}
-	if unsound != nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case c != nil && r.unproven(ctx, c):
+		return c, r.prove(ctx, c)
+	case c != nil:
+		return c, nil // another run was faster
+	case unsound != nil:
 		if err := r.setAside(ctx, unsound); err != nil {
 			return nil, err
 		}
 	}
-	j, pending, err := r.pending(ctx)
+	j, pending, err := r.pending(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -120,12 +130,31 @@ func (r *run) finish(ctx context.Context, c *Credentials) error {
 	if err := r.keepCredentials(ctx, c); err != nil {
 		return err
 	}
+	return r.prove(ctx, c)
+}
+
+// prove verifies stored credentials if that is asked for, and drops the journal.
+func (r *run) prove(ctx context.Context, c *Credentials) error {
 	if r.verified {
 		if err := r.verify(ctx, c); err != nil {
 			return err
 		}
 	}
 	return r.dropJournal(ctx)
+}
+
+// unproven reports whether stored credentials are to be verified and never were:
+// their journal is still there.
+func (r *run) unproven(ctx context.Context, c *Credentials) bool {
+	if !r.verified {
+		return false
+	}
+	data, err := r.get(ctx, pendingName)
+	if err != nil || data == nil {
+		return false
+	}
+	j, err := parseRecord(data)
+	return err == nil && j.Phase == phaseAccepted && j.credentials.CertificateID == c.CertificateID
 }
 
 func (r *run) keepCredentials(ctx context.Context, c *Credentials) error {
@@ -174,7 +203,7 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 	}
 	free, err := locker.Lock(ctx)
 	if err != nil {
-		return nil, &Error{Op: OpStore, Err: &storeError{"locking the store", err}}
+		return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w; another run may hold it", err)}
 	}
 	return func() {
 		if err := free(); err != nil {

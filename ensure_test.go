@@ -423,7 +423,7 @@ func TestRenewKeepsTheOldUntilTheNewWork(t *testing.T) {
 		old, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
 		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{}) // the claim connects
-		for range 5 {                                                 // after 0, 1, 3, 7 and 15 of the 30 seconds of a step
+		for range 3 {                                                 // after 0, 10 and 20 of the 30 seconds of a step
 			server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}})
 		}
 		renewed, err := provisioner.Renew(t.Context(), store, nil)
@@ -445,6 +445,107 @@ func TestRenewKeepsTheOldUntilTheNewWork(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, renewed, again)
 		assert.Len(t, server.Certificates(), 2)
+	})
+}
+
+// What was never verified is not forgotten: the claim may be needed still.
+func TestEnsureDoesNotForgetAVerificationThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t, fleetprov.WithVerification())
+		store := newMemStore()
+		refuse := func() {
+			for range 3 {
+				server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}})
+			}
+		}
+		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{}) // the claim connects
+		refuse()
+		first, err := provisioner.Ensure(t.Context(), store, nil)
+		assert.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+		require.NotNil(t, first)
+
+		refuse()
+		again, err := provisioner.Ensure(t.Context(), store, nil)
+		assert.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+		assert.Equal(t, first, again)
+
+		again, err = provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, first, again)
+		assert.Equal(t, []string{"credentials.pem"}, store.names())
+		_, err = provisioner.Ensure(t.Context(), readOnly{store, t}, nil)
+		require.NoError(t, err)
+		assert.Len(t, server.Certificates(), 1)
+	})
+}
+
+// A renewal that AWS accepted is an identity, and better than none.
+func TestEnsureTakesAnAcceptedRenewalWhenItHasNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		store.fail = func(op, name string) error {
+			if op == "put" && name == "credentials.pem" {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+		renewed, err := provisioner.Renew(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		store.fail = nil
+		store.files["credentials.pem"] = []byte("damaged")
+
+		ensured, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, renewed, ensured)
+		assert.Len(t, server.Certificates(), 2)
+	})
+}
+
+// A disk that hangs is no reason to ask AWS again.
+func TestAStoreThatHangsIsNotRetriedThroughAWS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := hangingStore{newMemStore(), 1}
+		_, err := provisioner.Ensure(t.Context(), &store, nil)
+		var failure *fleetprov.Error
+		require.ErrorAs(t, err, &failure)
+		assert.Equal(t, fleetprov.OpStore, failure.Op)
+		assert.False(t, fleetprov.Retryable(err))
+		assert.ErrorContains(t, err, "check the store")
+		assert.Equal(t, 1, count(server, fleetprovtest.OpConnect))
+		assert.Zero(t, count(server, fleetprovtest.OpRegisterThing))
+	})
+}
+
+// hangingStore takes some writes, and hangs in those after.
+type hangingStore struct {
+	*memStore
+	takes int
+}
+
+func (s *hangingStore) Put(ctx context.Context, name string, data []byte) error {
+	if s.takes--; s.takes < 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.memStore.Put(ctx, name, data)
+}
+
+func TestAJournalOfAnotherTemplateIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		interrupted(t, server, provisioner, store)
+		other, err := fleetprov.New(server.Endpoint(), "other-template", claimOf(t, server), oneAttempt, fleetprov.WithDialer(server.Listener.(*pipeListener).Dial))
+		require.NoError(t, err)
+		_, err = other.Ensure(t.Context(), store, nil)
+		var rejected *fleetprov.RejectedError
+		require.ErrorAs(t, err, &rejected)
+		assert.Equal(t, 404, rejected.StatusCode)
+		assert.Len(t, server.Certificates(), 2, "a certificate of its own")
 	})
 }
 

@@ -136,6 +136,8 @@ func Retryable(err error) bool {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
+	case errors.As(err, &failure) && failure.Op == OpStore:
+		return false // a write has been repeated by then
 	case errors.As(err, &rejected):
 		return rejected.retryable()
 	case errors.Is(err, ErrClock):

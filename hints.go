@@ -31,6 +31,8 @@ func (r *run) silent(op Op) string {
 		return "check the network, the endpoint and its port"
 	case OpSubscribe:
 		return "check the network"
+	case OpStore:
+		return "check the store, which did not answer"
 	case OpRegisterThing:
 		return receive + r.registerTopics()
 	default:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -133,13 +134,17 @@ func (r *run) keep(ctx context.Context, doing string, write func(context.Context
 	})
 	defer stop()
 	return r.step(lasting, OpStore, func(lasting context.Context) error {
+		var failed error // why the store failed while it had time
 		for wait := 100 * time.Millisecond; ; wait *= 2 {
 			err := write(lasting)
 			if err == nil {
 				return nil
 			}
+			if failed == nil || lasting.Err() == nil {
+				failed = err
+			}
 			if lasting.Err() != nil || !sleepUntilEnd(ctx, lasting, wait) {
-				return &storeError{doing, err}
+				return &storeError{doing, failed}
 			}
 		}
 	})
@@ -167,7 +172,15 @@ func (r *run) record(ctx context.Context, p phase, c *Credentials) error {
 	if err != nil {
 		return &Error{Op: OpStore, CertificateID: r.certificateID(), Attempts: r.attempt, Err: err}
 	}
-	return r.keepFile(ctx, pendingName, data)
+	return r.keep(ctx, "writing "+pendingName, func(ctx context.Context) error {
+		err := r.store.Put(ctx, pendingName, data)
+		if err == nil || p != phaseCreated || r.store.Delete(ctx, pendingName) != nil {
+			return err
+		}
+		// What was there is of no more use: the proof, or the journal of a
+		// certificate whose token was refused. Its room on the disk is.
+		return r.store.Put(ctx, pendingName, data)
+	})
 }
 
 // recordCreated writes the journal of a certificate that is about to be
@@ -197,23 +210,38 @@ func (r *run) probe(ctx context.Context, pending []byte) error {
 }
 
 // pending reads the journal, and returns what of it this run can go on from. A
-// journal it cannot use is kept aside.
-func (r *run) pending(ctx context.Context) (*record, []byte, error) {
+// journal it cannot use is kept aside, unless it tells no more than the credentials
+// with the id stored.
+func (r *run) pending(ctx context.Context, stored string) (*record, []byte, error) {
 	data, err := r.get(ctx, pendingName)
 	if err != nil || data == nil {
 		return nil, nil, err
 	}
 	j, err := parseRecord(data)
-	if err == nil && j.Phase == phaseProbe {
+	switch {
+	case err != nil:
+		return nil, nil, r.setAside(ctx, data)
+	case j.Phase == phaseProbe:
 		return nil, nil, nil
-	}
-	if err == nil && j.Template == r.template && j.credentials.Endpoint == r.endpoint.String() && j.Renewal == r.renewal {
+	case r.concerns(j):
 		if err := r.useHardwareKey(j.credentials); err != nil {
 			return nil, nil, err
 		}
 		return j, data, nil
+	case j.credentials.CertificateID == stored:
+		return nil, nil, nil
+	default:
+		return nil, nil, r.setAside(ctx, data)
 	}
-	return nil, nil, r.setAside(ctx, data)
+}
+
+// concerns reports whether a journal is of a run like this one. A renewal that AWS
+// has accepted is an identity, which is what Ensure is after.
+func (r *run) concerns(j *record) bool {
+	if !strings.EqualFold(j.credentials.Endpoint, r.endpoint.String()) {
+		return false
+	}
+	return j.Template == r.template && j.Renewal == r.renewal || j.Renewal && j.Phase == phaseAccepted
 }
 
 // goOn takes up the certificate of a run that ended before it was registered, or

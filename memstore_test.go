@@ -2,6 +2,7 @@ package fleetprov_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -26,8 +27,8 @@ func (s *memStore) failure(op, name string) error {
 	return s.fail(op, name)
 }
 
-func (s *memStore) Get(_ context.Context, name string) ([]byte, error) {
-	if err := s.failure("get", name); err != nil {
+func (s *memStore) Get(ctx context.Context, name string) ([]byte, error) {
+	if err := cmp.Or(ctx.Err(), s.failure("get", name)); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -39,8 +40,8 @@ func (s *memStore) Get(_ context.Context, name string) ([]byte, error) {
 	return bytes.Clone(data), nil
 }
 
-func (s *memStore) Put(_ context.Context, name string, data []byte) error {
-	if err := s.failure("put", name); err != nil {
+func (s *memStore) Put(ctx context.Context, name string, data []byte) error {
+	if err := cmp.Or(ctx.Err(), s.failure("put", name)); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -49,8 +50,8 @@ func (s *memStore) Put(_ context.Context, name string, data []byte) error {
 	return nil
 }
 
-func (s *memStore) Delete(_ context.Context, name string) error {
-	if err := s.failure("delete", name); err != nil {
+func (s *memStore) Delete(ctx context.Context, name string) error {
+	if err := cmp.Or(ctx.Err(), s.failure("delete", name)); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -212,8 +215,8 @@ func (o *options) check() error {
 		if c.InsecureSkipVerify {
 			errs = append(errs, errors.New("the TLS configuration sets InsecureSkipVerify: the claim's key would sign for anyone; give the server's roots with WithRootCAs"))
 		}
-		if c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12 || c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12 {
-			errs = append(errs, errors.New("the TLS configuration allows versions below TLS 1.2, which AWS IoT does not speak"))
+		if c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12 || c.MaxVersion != 0 && c.MaxVersion < max(c.MinVersion, tls.VersionTLS12) {
+			errs = append(errs, errors.New("the TLS configuration allows versions below TLS 1.2, which AWS IoT does not speak, or none"))
 		}
 	}
 	if o.dialer == nil {
@@ -267,17 +270,17 @@ func checkTemplate(name string) error {
 	return nil
 }
 
-// checkParameters looks at lengths only: names and values may be secrets, and
-// which are required is for the template to say.
+// checkParameters looks at lengths only: which are required is for the template to
+// say. Values may be secrets.
 func checkParameters(parameters map[string]string) error {
-	var errs []error
-	for name, value := range parameters {
-		if n := len([]rune(name)); n == 0 || n > 2048 {
-			errs = append(errs, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
+	var err error
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		if n := utf8.RuneCountInString(name); n == 0 || n > 2048 {
+			err = both(err, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
 		}
-		if n := len([]rune(value)); n > 4096 {
-			errs = append(errs, fmt.Errorf("the value of parameter %.64q has %d characters: AWS IoT takes up to 4096", name, n))
+		if n := utf8.RuneCountInString(parameters[name]); n > 4096 {
+			err = both(err, fmt.Errorf("the value of parameter %.64q has %d characters: AWS IoT takes up to 4096", name, n))
 		}
 	}
-	return errors.Join(errs...)
+	return err
 }

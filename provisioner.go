@@ -125,6 +125,9 @@ func (r *run) exchange(ctx context.Context) (*Credentials, error) {
 		if !r.startsOver(err) {
 			return credentials, err
 		}
+		// On this connection a late repeat of the refusal would look like the
+		// answer to the next registration.
+		return r.exchange(ctx)
 	}
 	if err := r.create(ctx, session); err != nil {
 		return nil, err

@@ -18,8 +18,9 @@ import (
 //
 // It fails with an error that wraps [fs.ErrNotExist] if there are no credentials to
 // replace. It has a journal as [Provisioner.Ensure] has: called again after a
-// power failure or an error, it goes on where it was. Until it has returned without
-// an error, the old credentials are in the store.
+// power failure or an error, it goes on where it was: new credentials that could not
+// be verified are tried again, not replaced. Until it has returned without an error,
+// the old credentials are in the store.
 func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
 	r, err := p.begin(store)
 	if err != nil {
@@ -42,11 +43,11 @@ func (r *run) renew(ctx context.Context) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, pending, err := r.pending(ctx)
+	j, pending, err := r.pending(ctx, old.CertificateID)
 	if err != nil {
 		return nil, err
 	}
-	if j != nil && j.Phase == phaseAccepted {
+	if j != nil && j.Phase == phaseAccepted && !r.pastUse(j.credentials) {
 		if j.credentials.CertificateID == old.CertificateID {
 			return j.credentials, r.dropJournal(ctx) // it was done but for this
 		}

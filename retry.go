@@ -16,16 +16,34 @@ const clientIDPause = 10 * time.Second
 // repeat makes attempts until one succeeds or no other could.
 func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 	r.began = time.Now()
+	var last error
 	for {
 		r.attempt++
 		credentials, err := r.try(ctx)
-		if err == nil || credentials != nil || ctx.Err() != nil || r.attempt == r.maxAttempts || !r.retryIf(err) {
+		switch {
+		case err == nil || credentials != nil:
 			return credentials, err
+		case ctx.Err() != nil:
+			return nil, together(err, last)
+		case r.attempt == r.maxAttempts || !r.retryIf(err):
+			return nil, err
 		}
 		if err := r.pause(ctx, err); err != nil {
 			return nil, err
 		}
+		last = err
 	}
+}
+
+// together is the end of the caller's context, with what kept the attempt before it
+// from succeeding.
+func together(end, last error) error {
+	var a, b *Error
+	if !errors.As(end, &a) || !errors.As(last, &b) {
+		return end
+	}
+	return &Error{Op: a.Op, CertificateID: a.CertificateID, Attempts: a.Attempts,
+		Err: fmt.Errorf("%w; the attempt before failed: %s: %w", a.Err, b.Op, b.Err)}
 }
 
 // try makes one attempt, when no other run uses the client id and while the claim

@@ -81,7 +81,9 @@ func (r *run) report(ctx context.Context, p Progress) {
 	level, message := slog.LevelDebug, "step begins"
 	attributes := []slog.Attr{slog.String("op", string(p.Op)), slog.Int("attempt", p.Attempt)}
 	if p.Done {
-		level, message = slog.LevelInfo, "step done"
+		if level, message = slog.LevelInfo, "step done"; p.Op == OpStore {
+			level = slog.LevelDebug // a boot that finds all in order is no news
+		}
 		attributes = append(attributes, slog.Duration("elapsed", p.Elapsed))
 	}
 	if p.Err != nil {

@@ -25,11 +25,11 @@ func (r *run) verify(ctx context.Context, c *Credentials) error {
 	if r.clientID = c.ThingName; r.clientID == "" {
 		r.clientID = newClientID()
 	}
+	if err := r.pace(ctx); err != nil {
+		return &Error{Op: OpVerify, CertificateID: c.CertificateID, Attempts: r.attempt, Err: err}
+	}
 	return r.step(ctx, OpVerify, func(ctx context.Context) error {
-		for wait := time.Second; ; wait *= 2 {
-			if err := r.pace(ctx); err != nil {
-				return err
-			}
+		for lag := time.Second; ; lag *= 2 {
 			session, err := r.open(ctx, &certificate, r.clientID)
 			if err == nil {
 				r.disconnect(session)
@@ -38,9 +38,15 @@ func (r *run) verify(ctx context.Context, c *Credentials) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			if sleep(ctx, wait) {
+			wait := lag
+			if dial := new(dialError); !errors.As(err, &dial) {
+				wait = max(lag, clientIDPause) // the server has seen the client id
+			}
+			if sleepUntilEnd(ctx, ctx, wait) {
+				r.connected = time.Now()
 				continue
 			}
+			<-ctx.Done()
 			if timeout := new(timeoutError); errors.As(context.Cause(ctx), &timeout) {
 				return err
 			}

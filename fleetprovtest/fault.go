@@ -67,8 +67,9 @@ type Rejection struct {
 	Code, Message string
 }
 
-// Inject queues a fault: each request of op takes the one that has waited the
-// longest. It may be called at any time.
+// Inject queues a fault: each request of op, from whichever connection, takes the
+// one that has waited the longest. A provisioning operation has taken it by the
+// time its PUBACK is sent. Inject may be called at any time.
 func (s *Server) Inject(op Op, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,10 +77,13 @@ func (s *Server) Inject(op Op, f Fault) {
 }
 
 // take removes and returns the next fault of op, which is the zero one if none
-// is queued.
+// is queued. A request that is throttled leaves the queue alone.
 func (s *Server) take(op Op) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.throttleLocked(op) {
+		return s.Quotas[op].refusal(op)
+	}
 	queue := s.faults[op]
 	if len(queue) == 0 {
 		return Fault{}

@@ -26,8 +26,8 @@
 //     three operations, each spelled out and without wildcards; a certificate
 //     that RegisterThing has activated may use those and every topic that does
 //     not start with $.
-//   - Nothing is throttled, nothing lags, and answers keep their order unless a
-//     [Fault] says otherwise.
+//   - Nothing is throttled unless [Server.Quotas] says so, nothing lags, and
+//     answers keep their order unless a [Fault] says otherwise.
 //   - A certificate whose ownership token has expired stays on the list, and no
 //     certificate is ever deactivated or revoked.
 //   - There are no retained messages, wills, persistent sessions, shadows, jobs,
@@ -82,6 +82,10 @@ type Server struct {
 	// is allowed.
 	Hook func(HookRequest) HookResponse
 
+	// Quotas throttle operations. One that has none is not throttled. A
+	// request that is throttled takes no [Fault] from the queue.
+	Quotas map[Op]Quota
+
 	serverCA *testca.CA // of the server's certificate
 	deviceCA *testca.CA // of the claim and of the certificates issued
 	claim    tls.Certificate
@@ -93,6 +97,7 @@ type Server struct {
 
 	mu           sync.Mutex // guards what follows
 	faults       map[Op][]Fault
+	spent        map[Op]spending // of Quotas
 	requests     []Request
 	certificates []*issued
 	things       []*Thing
@@ -119,6 +124,7 @@ func NewUnstartedServer() *Server {
 		deviceCA: testca.New("fleetprovtest device root"),
 		keys:     newKeyPool(),
 		faults:   make(map[Op][]Fault),
+		spent:    make(map[Op]spending),
 	}
 	s.claim = s.deviceCA.Client(certificateName, testca.Validity{})
 	s.broker.Handler = (*handler)(s)

@@ -42,7 +42,7 @@ func (c *Client) RegisterThing(ctx context.Context, topic, token string, paramet
 	}
 	configuration, textErr := texts(answer.DeviceConfiguration)
 	if textErr != nil {
-		err = errors.Join(err, badResponse("deviceConfiguration: %w", textErr))
+		err = badResponse("deviceConfiguration: %w", textErr)
 	}
 	return &Registered{answer.ThingName, configuration}, err
 }

@@ -1,0 +1,173 @@
+package fleetprovtest_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// withQuotas starts a server that throttles, inside a bubble.
+func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (*fleetprovtest.Server, *pipeListener) {
+	t.Helper()
+	server := fleetprovtest.NewUnstartedServer()
+	server.Listener.Close()
+	listener := newPipeListener()
+	server.Listener = listener
+	server.Quotas = quotas
+	server.Start()
+	t.Cleanup(server.Close)
+	return server, listener
+}
+
+const (
+	throttledPayload = `{"statusCode":429,"errorCode":"TooManyRequests","errorMessage":"Rate exceeded"}`
+	// badCSR passes the quota, and goes no further.
+	badCSR = `{}`
+)
+
+// passing sends as many requests as it takes until one is throttled, and returns
+// how many passed.
+func (c *client) passing() int {
+	c.t.Helper()
+	for n := range 100 {
+		if string(c.request(csrTopic, badCSR).Payload) == throttledPayload {
+			return n
+		}
+	}
+	require.FailNow(c.t, "nothing is throttled")
+	return 0
+}
+
+func TestQuotaIsATokenBucket(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		quota   fleetprovtest.Quota
+		atFirst int
+		wait    time.Duration
+		then    int
+	}{
+		{"refills by the second", fleetprovtest.Quota{PerSecond: 10, Burst: 3}, 3, 205 * time.Millisecond, 2},
+		{"refills a little at a time", fleetprovtest.Quota{PerSecond: 0.5, Burst: 3}, 3, 3 * time.Second, 1},
+		{"is never more than full", fleetprovtest.Quota{PerSecond: 10, Burst: 3}, 3, time.Hour, 3},
+		{"has not refilled yet", fleetprovtest.Quota{PerSecond: 10, Burst: 3}, 3, 95 * time.Millisecond, 0},
+		{"holds a second's requests without a burst", fleetprovtest.Quota{PerSecond: 4}, 4, time.Hour, 4},
+		{"holds one request without a burst at less than one a second", fleetprovtest.Quota{PerSecond: 0.1}, 1, 11 * time.Second, 1},
+		{"is used up for good without a rate", fleetprovtest.Quota{Burst: 2}, 2, time.Hour, 0},
+		{"lets nothing pass if it is zero", fleetprovtest.Quota{}, 0, time.Hour, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
+					fleetprovtest.OpCreateCertificateFromCSR: test.quota,
+				})
+				c := dialPipe(t, server, listener, "device-1")
+				c.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")
+				assert.Equal(t, test.atFirst, c.passing())
+				time.Sleep(test.wait)
+				late := dialPipe(t, server, listener, "device-2")
+				late.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")
+				assert.Equal(t, test.then, late.passing(), "of another device, which shares it")
+			})
+		})
+	}
+}
+
+func TestThrottledOperationHasNoEffect(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
+				fleetprovtest.OpCreateKeysAndCertificate: {PerSecond: 1, Burst: 1, Close: closes},
+				fleetprovtest.OpRegisterThing:            {PerSecond: 1, Burst: 1, Close: closes},
+			})
+			connect := func() *client {
+				c := dialPipe(t, server, listener, "device-1")
+				c.subscribe(flowFilters...)
+				return c
+			}
+			c := connect()
+			throttled := func(topic, payload string) {
+				t.Helper()
+				c.publish(topic, payload)
+				if closes {
+					c.closed()
+					c = connect()
+					return
+				}
+				answer := c.message()
+				assert.Equal(t, topic+"/rejected", answer.TopicName)
+				assert.JSONEq(t, throttledPayload, string(answer.Payload))
+			}
+
+			keys := c.createKeys()
+			throttled(createTopic, "")
+			assert.Len(t, server.Certificates(), 1)
+
+			c.request(registerTopic, `{"certificateOwnershipToken":"unknown"}`)
+			request := `{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `"}`
+			throttled(registerTopic, request)
+			assert.Empty(t, server.Things())
+			assert.Equal(t, "PENDING_ACTIVATION", server.Certificates()[0].Status)
+
+			time.Sleep(time.Second)
+			assert.Equal(t, registerTopic+"/accepted", c.request(registerTopic, request).TopicName)
+			assert.Len(t, server.Things(), 1)
+		})
+	}
+}
+
+func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
+			fleetprovtest.OpConnect:   {PerSecond: 2},
+			fleetprovtest.OpSubscribe: {PerSecond: 1},
+		})
+		first := dialPipe(t, server, listener, "device-1")
+		first.subscribe(csrTopic + "/rejected")
+		second := dialPipe(t, server, listener, "device-2")
+		second.sendSubscribe(1, 1, flowFilters...)
+		second.closed()
+
+		third, err := handshake(t, listener.dial(), clientConfig(server, server.ClaimCertificate()))
+		require.NoError(t, err)
+		third.sendConnect("device-1")
+		third.closed()
+		assert.Contains(t, string(first.request(csrTopic, badCSR).Payload), `"statusCode":400`, "a throttled client takes over nothing")
+
+		time.Sleep(time.Second)
+		dialPipe(t, server, listener, "device-3").subscribe(flowFilters...)
+		assert.Len(t, server.Requests(), 4+3+1, "throttled ones are on the list")
+	})
+}
+
+func TestThrottledRequestTakesNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
+			fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 1},
+		})
+		c := dialPipe(t, server, listener, "device-1")
+		c.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")
+		require.Equal(t, 1, c.passing())
+		server.Inject(fleetprovtest.OpCreateCertificateFromCSR, fleetprovtest.Fault{Disconnect: true})
+		require.Zero(t, c.passing())
+		time.Sleep(time.Second)
+		c.publish(csrTopic, badCSR)
+		c.closed()
+	})
+}
+
+func TestOperationWithoutAQuotaIsNotThrottled(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	defer server.Close()
+	server.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpRegisterThing: {}}
+	server.Start()
+	c := connectClaim(t, server)
+	c.subscribe(csrTopic + "/rejected")
+	for range 50 {
+		assert.Contains(t, string(c.request(csrTopic, badCSR).Payload), `"statusCode":400`)
+	}
+}
