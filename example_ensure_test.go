@@ -14,19 +14,23 @@ import (
 // bootDevice is what firmware does at every boot.
 func bootDevice(ctx context.Context, dir, endpoint, pfx, password string) (*fleetprov.Credentials, error) {
 	store := fleetprov.DirStore(dir)
-	credentials, err := fleetprov.LoadCredentials(ctx, store)
-	if err == nil {
+	if credentials, err := fleetprov.LoadCredentials(ctx, store); err == nil {
 		return credentials, nil // needs neither claim nor network
 	}
-	claim, err := fleetprov.LoadPFX(pfx, password)
-	if err != nil {
-		return nil, err
-	}
-	provisioner, err := fleetprov.New(endpoint, "fleet-template", claim)
+	provisioner, err := firstBoot(endpoint, pfx, password) // LoadPFX and New
 	if err != nil {
 		return nil, err
 	}
 	return provisioner.Ensure(ctx, store, map[string]string{"SerialNumber": "12345"})
+}
+
+// firstBoot makes the Provisioner of a device that has its claim still.
+func firstBoot(endpoint, pfx, password string) (*fleetprov.Provisioner, error) {
+	claim, err := fleetprov.LoadPFX(pfx, password)
+	if err != nil {
+		return nil, err
+	}
+	return fleetprov.New(endpoint, "fleet-template", claim)
 }
 
 // The first boot provisions the device. After it the claim can be erased: the

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+const password = "claim-p4ssword"
+
+// screen is a buffer that can be read while a program prints to it.
+type screen struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buffer.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buffer.String()
+}
+
+// firmware is the program, running.
+type firmware struct {
+	t              *testing.T
+	stdout, stderr screen
+	renewals       chan os.Signal
+	interrupt      context.CancelFunc
+	status         chan int
+}
+
+// start runs the program in an environment of its own, until the test ends.
+func start(t *testing.T, environment map[string]string, args ...string) *firmware {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &firmware{t: t, renewals: make(chan os.Signal, 1), interrupt: cancel, status: make(chan int, 1)}
+	go func() {
+		f.status <- run(ctx, f.renewals, args, &f.stdout, &f.stderr, func(name string) string { return environment[name] })
+	}()
+	t.Cleanup(cancel)
+	return f
+}
+
+// shows waits until the program has printed text, n times.
+func (f *firmware) shows(n int, text string) {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool { return strings.Count(f.stdout.String(), text) >= n }, 30*time.Second, 5*time.Millisecond,
+		"%s is not printed", text)
+}
+
+// complains waits until the program has printed text as an error.
+func (f *firmware) complains(text string) {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool { return strings.Contains(f.stderr.String(), text) }, 30*time.Second, 5*time.Millisecond,
+		"%s is not printed", text)
+}
+
+// end presses Ctrl-C.
+func (f *firmware) end() {
+	f.t.Helper()
+	f.interrupt()
+	assert.Equal(f.t, 0, <-f.status, f.stderr.String())
+	for _, printed := range []string{f.stdout.String(), f.stderr.String()} {
+		assert.NotContains(f.t, printed, "PRIVATE KEY")
+		assert.NotContains(f.t, printed, password)
+	}
+}
+
+// aws stands for AWS: a server, and the environment and flags of a device with a
+// claim and an empty disk.
+func aws(t *testing.T) (server *fleetprovtest.Server, environment map[string]string, flags []string) {
+	t.Helper()
+	server = fleetprovtest.NewUnstartedServer()
+	server.Template = "fleet-template"
+	server.Start()
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	pfx := filepath.Join(dir, "claim.pfx")
+	require.NoError(t, os.WriteFile(pfx, server.ClaimPFX(password), 0o600))
+	return server, map[string]string{
+		"AWS_HOSTNAME":      server.Endpoint(),
+		"IDENTITY_PASSWORD": password,
+		"TEMPLATE_NAME":     "fleet-template",
+	}, []string{"-pfx", pfx, "-state", filepath.Join(dir, "state"), "-param", "SerialNumber=0042", "-renew-template", "fleet-template"}
+}
+
+// stateOf returns the directory that flags name.
+func stateOf(flags []string) fleetprov.DirStore { return fleetprov.DirStore(flags[3]) }
+
+// provisioned returns credentials of the thing that is named after serial.
+func provisioned(t *testing.T, server *fleetprovtest.Server, serial string) *fleetprov.Credentials {
+	t.Helper()
+	claim, err := fleetprov.ParsePFX(server.ClaimPFX(password), password)
+	require.NoError(t, err)
+	provisioner, err := fleetprov.New(server.Endpoint(), "fleet-template", claim, fleetprov.WithGeneratedKey())
+	require.NoError(t, err)
+	credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": serial})
+	require.NoError(t, err)
+	return credentials
+}
+
+// connect opens a connection with credentials, under their thing name.
+func connect(t *testing.T, c *fleetprov.Credentials) mqtt.Client {
+	t.Helper()
+	config, err := c.TLSConfig()
+	require.NoError(t, err)
+	client := mqtt.NewClient(mqtt.NewClientOptions().
+		AddBroker("ssl://" + c.Endpoint).
+		SetClientID(c.ThingName).
+		SetTLSConfig(config).
+		SetAutoReconnect(false))
+	token := client.Connect()
+	require.True(t, token.WaitTimeout(10*time.Second))
+	require.NoError(t, token.Error())
+	t.Cleanup(func() { client.Disconnect(0) })
+	return client
+}
+
+// emptyTemp gives the test a directory for temporary files.
+func emptyTemp(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, dir)
+	}
+	return dir
+}
