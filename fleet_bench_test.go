@@ -16,7 +16,7 @@ func BenchmarkFleetAtPowerOn(b *testing.B) {
 			var runs []fleetRun
 			// A bubble needs a test around it.
 			test := testing.InternalTest{Name: b.Name(), F: func(t *testing.T) {
-				runs = append(runs, fleet{devices: devices, closes: closes}.powerOn(t))
+				runs = append(runs, fleet{devices: devices, createRate: registerRate, closes: closes}.powerOn(t))
 			}}
 			all := func(string, string) (bool, error) { return true, nil }
 			b.ReportAllocs()
