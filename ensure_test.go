@@ -268,6 +268,48 @@ func TestAJournalOlderThanItsTokenStartsOver(t *testing.T) {
 	})
 }
 
+// Once the hour is over, AWS may refuse the token in words that are not known.
+func TestAJournalOlderThanAnHourStartsOverAfterAny400(t *testing.T) {
+	refusal := fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "SomethingElse"}}
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		interrupted(t, server, provisioner, store)
+		server.Inject(fleetprovtest.OpRegisterThing, refusal)
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		var rejected *fleetprov.RejectedError
+		require.ErrorAs(t, err, &rejected, "a token that is young is not at fault")
+		assert.Len(t, server.Certificates(), 1)
+
+		<-time.After(61 * time.Minute)
+		server.Inject(fleetprovtest.OpRegisterThing, refusal)
+		_, err = provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Len(t, server.Certificates(), 2)
+	})
+}
+
+// Flash memory wears out: what is on it already is not written again.
+func TestTheJournalIsWrittenOncePerPhase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		for range 5 {
+			server.Inject(fleetprovtest.OpRegisterThing, throttled)
+		}
+		store := newMemStore()
+		var writes []string
+		store.fail = func(op, name string) error {
+			if op == "put" {
+				writes = append(writes, name)
+			}
+			return nil
+		}
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"pending.pem", "pending.pem", "pending.pem", "credentials.pem"}, writes, "the proof, created, accepted, and the credentials")
+	})
+}
+
 // The clock may have jumped back since: any 400 starts over then.
 func TestAJournalFromTheFutureStartsOver(t *testing.T) {
 	store := newMemStore()

@@ -2,6 +2,7 @@ package fleetprov_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
 // count is how often server has seen op.
@@ -153,15 +155,53 @@ func TestADeadlineBeforeTheNextAttemptEndsTheRunNow(t *testing.T) {
 	})
 }
 
+// A claim issued to a trusted user lives for five minutes.
+func TestAClaimThatEndsBeforeTheNextAttemptEndsTheRunNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		claim, err := fleetprov.NewIdentity(testca.New("a root").Client("claim", testca.Validity{NotAfter: time.Now().Add(5 * time.Minute)}))
+		require.NoError(t, err)
+		off := errors.New("the modem is off")
+		provisioner, err := fleetprov.New("localhost", testTemplate, claim, fleetprov.WithBackoff(10*time.Minute, 10*time.Minute),
+			fleetprov.WithDialer(func(context.Context, string, string) (net.Conn, error) { return nil, off }))
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = provisioner.Provision(t.Context(), nil)
+		var expired x509.CertificateInvalidError
+		assert.ErrorAs(t, err, &expired)
+		assert.ErrorIs(t, err, off)
+		assert.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.False(t, fleetprov.Retryable(err))
+		assert.Zero(t, time.Since(began))
+	})
+}
+
+// The reason is not lost when the end comes in the middle of a later attempt.
+func TestAContextThatEndsInAnAttemptTellsWhyTheOneBeforeFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t, fleetprov.WithBackoff(time.Second, time.Second))
+		server.Inject(fleetprovtest.OpRegisterThing, throttled)
+		server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Drop: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := provisioner.Provision(ctx, nil)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		var rejected *fleetprov.RejectedError
+		require.ErrorAs(t, err, &rejected)
+		assert.Equal(t, 429, rejected.StatusCode)
+	})
+}
+
 func TestCancellingAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, provisioner := onPipes(t, fleetprov.WithBackoff(time.Hour, time.Hour))
 		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Disconnect: true})
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Minute, cancel)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		reason := errors.New("the operator's reason")
+		time.AfterFunc(time.Minute, func() { cancel(reason) })
 		began := time.Now()
 		_, err := provisioner.Provision(ctx, nil)
 		assert.ErrorIs(t, err, context.Canceled)
+		assert.ErrorIs(t, err, reason)
 		assert.ErrorIs(t, err, fleetprov.ErrConnectionLost)
 		assert.Equal(t, time.Minute, time.Since(began))
 	})

@@ -69,10 +69,12 @@ func endOf(ctx context.Context, err error) error {
 		return &foreignContext{err}
 	case errors.As(cause, &timeout), errors.As(cause, &expired):
 		return cause
-	case errors.Is(err, ctx.Err()):
-		return err
-	default:
+	case !errors.Is(err, ctx.Err()):
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case !errors.Is(err, cause):
+		return fmt.Errorf("%w: %w", err, cause)
+	default:
+		return err
 	}
 }
 
