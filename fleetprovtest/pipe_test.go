@@ -129,12 +129,12 @@ func TestTokenExpiresAfterAnHour(t *testing.T) {
 		request := `{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `"}`
 
 		for range 59 { // the session is kept alive
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			c.ping()
 		}
 		accepted := c.request(registerTopic, request)
 		assert.Equal(t, registerTopic+"/accepted", accepted.TopicName)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		rejected := c.request(registerTopic, request)
 		assert.Equal(t, registerTopic+"/rejected", rejected.TopicName)
 		assert.Contains(t, string(rejected.Payload), `"errorCode":"InvalidCertificateOwnershipToken"`)
