@@ -20,7 +20,9 @@ import (
 // replace. It has a journal as [Provisioner.Ensure] has: called again after a
 // power failure or an error, it goes on where it was: new credentials that could not
 // be verified are tried again, not replaced. Until it has returned without an error,
-// the old credentials are in the store.
+// the old credentials are in the store. A call that finds a renewal done but for its
+// journal ends that one, and returns the credentials that are stored: their
+// CertificateID tells.
 func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
 	r, err := p.begin(store)
 	if err != nil {
