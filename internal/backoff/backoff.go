@@ -31,9 +31,10 @@
 //	full jitter, 10 s doubled to 60 s 1.29   4.2     0    1.03  18.8    26    1.01  83.3  3452
 //	elapsed/8 in 35–120 s, ± 25 %     1.76   3.4     0    1.13  12.8    20    1.02  31.5   682
 //
-// Where the service answers 429 and the connection is kept, quota is the same to
-// within 0.25, and the connections are 1, 2 to 4 and 3 to 7. No ownership token
-// expires under any of the four. What they differ in: the second leaves the last
+// A client that opens a new connection after a 429, as this module's does, fares
+// the same. With one that keeps it, quota is the same to within 0.25, and the
+// connections are 1, 2 to 4 and 3 to 7. No ownership token expires under any of the
+// four. What they differ in: the second leaves the last
 // of a small fleet waiting for minutes; the third tries twice a minute for as
 // long as the service is down, and crowds 50,000 for an hour; the fourth has
 // every device, lone ones too, wait out the same first 26 seconds.
