@@ -108,7 +108,8 @@ func (p *Provisioner) Provision(ctx context.Context, parameters map[string]strin
 	return credentials, r.verify(ctx, credentials)
 }
 
-// exchange is one attempt: connect, subscribe, create, register, disconnect.
+// exchange is the protocol: connect, subscribe, create, register, disconnect. A
+// certificate that is there already is registered, not created again.
 func (r *run) exchange(ctx context.Context) (*Credentials, error) {
 	session, err := r.connect(ctx)
 	if err != nil {
@@ -118,19 +119,10 @@ func (r *run) exchange(ctx context.Context) (*Credentials, error) {
 	if err := r.subscribe(ctx, session); err != nil {
 		return nil, err
 	}
-	if r.issued != nil {
-		// An attempt before this one has a certificate. Its token is tried
-		// whatever its age: only AWS knows when it ends.
-		credentials, err := r.register(ctx, session)
-		if !r.startsOver(err) {
-			return credentials, err
+	if r.issued == nil {
+		if err := r.create(ctx, session); err != nil {
+			return nil, err
 		}
-		// On this connection a late repeat of the refusal would look like the
-		// answer to the next registration.
-		return r.exchange(ctx)
-	}
-	if err := r.create(ctx, session); err != nil {
-		return nil, err
 	}
 	return r.register(ctx, session)
 }

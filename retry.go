@@ -58,7 +58,14 @@ func (r *run) try(ctx context.Context) (*Credentials, error) {
 		return nil, err
 	}
 	defer r.giveTurn()
-	return r.exchange(ctx)
+	resumed := r.issued != nil
+	credentials, err := r.exchange(ctx)
+	if resumed && r.startsOver(err) {
+		// Over another connection: on the first a late repeat of the refusal
+		// would look like the answer to the next registration.
+		return r.exchange(ctx)
+	}
+	return credentials, err
 }
 
 func (r *run) unprepared(err error) error {
@@ -142,7 +149,8 @@ const tokenAge = time.Hour
 
 // startsOver reports whether a registration failed because the ownership token of
 // an earlier attempt is no longer good, and forgets its certificate then: AWS
-// deletes it. The age of a token is a hint only, since clocks jump.
+// deletes it. The token is tried whatever its age, which is a hint only, since
+// clocks jump.
 func (r *run) startsOver(err error) bool {
 	var rejected *RejectedError
 	if !errors.As(err, &rejected) {
