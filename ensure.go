@@ -51,20 +51,25 @@ func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[st
 	if err != nil {
 		return nil, err
 	}
-	if c, _, err := r.stored(ctx); c != nil || err != nil {
-		if err != nil || !r.unproven(ctx, c) {
-			return c, err
-		}
+	c, _, err := r.stored(ctx)
+	if err != nil || c != nil && !r.unproven(ctx, c) {
+		return c, err
 	}
+	// From here on c is what was stored but never verified, if anything: whatever
+	// fails, the device can boot with it.
 	if err := r.prepare(ctx, parameters); err != nil {
-		return nil, err
+		return c, err
 	}
 	unlock, err := r.lock(ctx)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	defer unlock()
-	return r.ensure(ctx)
+	ensured, err := r.ensure(ctx)
+	if ensured == nil && err != nil {
+		ensured = c
+	}
+	return ensured, err
 }
 
 // begin starts a run on a store.
@@ -135,6 +140,7 @@ func (r *run) finish(ctx context.Context, c *Credentials) error {
 
 // prove verifies stored credentials if that is asked for, and drops the journal.
 func (r *run) prove(ctx context.Context, c *Credentials) error {
+	r.accepted = c.CertificateID
 	if r.verified {
 		if err := r.verify(ctx, c); err != nil {
 			return err
@@ -158,6 +164,7 @@ func (r *run) unproven(ctx context.Context, c *Credentials) bool {
 }
 
 func (r *run) keepCredentials(ctx context.Context, c *Credentials) error {
+	r.accepted = c.CertificateID
 	data, err := c.MarshalPEM()
 	if err != nil {
 		return &Error{Op: OpStore, CertificateID: c.CertificateID, Attempts: r.attempt, Err: err}

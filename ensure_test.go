@@ -521,6 +521,61 @@ func TestEnsureDoesNotForgetAVerificationThatFailed(t *testing.T) {
 	})
 }
 
+// Credentials that are stored are for the device to boot with, come what may.
+func TestEnsureReturnsStoredCredentialsThatItCannotVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t, fleetprov.WithVerification())
+		store := newLockedStore()
+		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{}) // the claim connects
+		for range 3 {
+			server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}})
+		}
+		first, err := provisioner.Ensure(t.Context(), store, nil)
+		require.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+
+		again, err := provisioner.Ensure(t.Context(), store, map[string]string{"": "no name"})
+		assert.Error(t, err)
+		assert.Equal(t, first, again)
+
+		unlock, err := store.Lock(t.Context())
+		require.NoError(t, err)
+		defer unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		again, err = provisioner.Ensure(ctx, store, nil)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, first, again)
+	})
+}
+
+// What AWS accepted for an Ensure is not thrown away by a Renew.
+func TestRenewTakesAnAcceptedRegistrationThatWasNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := onPipes(t)
+		store := newMemStore()
+		first, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		readable := store.files["credentials.pem"]
+		store.files["credentials.pem"] = []byte("damaged for a while")
+		store.fail = func(op, name string) error {
+			if op == "put" && name == "credentials.pem" {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+		second, err := provisioner.Ensure(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		store.fail = nil
+		store.files["credentials.pem"] = readable
+
+		renewed, err := provisioner.Renew(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, second.CertificateID, renewed.CertificateID)
+		assert.Equal(t, first.CertificateID, renewed.PreviousCertificateID)
+		assert.Len(t, server.Certificates(), 2)
+	})
+}
+
 // A renewal that AWS accepted is an identity, and better than none.
 func TestEnsureTakesAnAcceptedRenewalWhenItHasNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

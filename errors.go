@@ -132,9 +132,10 @@ func Retryable(err error) bool {
 		network  *net.OpError
 		lookup   *net.DNSError
 		failure  *Error
+		expired  *expiredError
 	)
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &expired):
 		return false
 	case errors.As(err, &failure) && failure.Op == OpStore:
 		return false // a write has been repeated by then

@@ -144,6 +144,9 @@ func (r *run) keep(ctx context.Context, doing string, write func(context.Context
 				failed = err
 			}
 			if lasting.Err() != nil || !sleepUntilEnd(ctx, lasting, wait) {
+				if ctx.Err() != nil && errors.Is(failed, context.Canceled) {
+					failed = endOf(ctx, ctx.Err())
+				}
 				return &storeError{doing, failed}
 			}
 		}
@@ -223,7 +226,7 @@ func (r *run) pending(ctx context.Context, stored string) (*record, []byte, erro
 		return nil, nil, r.setAside(ctx, data)
 	case j.Phase == phaseProbe:
 		return nil, nil, nil
-	case r.concerns(j):
+	case r.concerns(j, stored):
 		if err := r.useHardwareKey(j.credentials); err != nil {
 			return nil, nil, err
 		}
@@ -235,13 +238,22 @@ func (r *run) pending(ctx context.Context, stored string) (*record, []byte, erro
 	}
 }
 
-// concerns reports whether a journal is of a run like this one. A renewal that AWS
-// has accepted is an identity, which is what Ensure is after.
-func (r *run) concerns(j *record) bool {
-	if !strings.EqualFold(j.credentials.Endpoint, r.endpoint.String()) {
+// concerns reports whether a journal is of a run like this one. What AWS has
+// accepted is an identity whatever run it was: Ensure takes that of a renewal, and
+// Renew that of an Ensure, if it is not the one stored.
+func (r *run) concerns(j *record, stored string) bool {
+	switch {
+	case !strings.EqualFold(j.credentials.Endpoint, r.endpoint.String()):
 		return false
+	case j.Renewal == r.renewal:
+		return j.Template == r.template
+	case j.Phase != phaseAccepted:
+		return false
+	case r.renewal:
+		return j.Template == r.template && j.credentials.CertificateID != stored
+	default:
+		return true
 	}
-	return j.Template == r.template && j.Renewal == r.renewal || j.Renewal && j.Phase == phaseAccepted
 }
 
 // goOn takes up the certificate of a run that ended before it was registered, or

@@ -140,6 +140,8 @@ type run struct {
 	// again rather than made again.
 	issued   *exchange.Issued
 	issuedAt time.Time
+	// accepted is the id of the certificate that was found registered.
+	accepted string
 	// recorded is the certificate that the journal holds.
 	recorded *exchange.Issued
 	// store holds the journal, and is nil for Provision.
@@ -174,7 +176,7 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 // certificateID names the certificate of this run, if it has one.
 func (r *run) certificateID() string {
 	if r.issued == nil {
-		return ""
+		return r.accepted
 	}
 	return r.issued.ID
 }
@@ -251,7 +253,11 @@ func (r *run) create(ctx context.Context, session *mqttsession.Session) error {
 func (r *run) createFromCSR(ctx context.Context, client exchange.Client) (*exchange.Issued, error) {
 	r.makeKey()
 	if err := r.key.wait(ctx); err != nil {
-		r.key = nil
+		select {
+		case <-r.key.made:
+			r.key = nil // it failed: the next attempt may ask again
+		default: // it is slow: the next attempt may find it done
+		}
 		return nil, err
 	}
 	issued, err := client.CreateCertificateFromCSR(ctx, r.createTopic(), r.key.csr, r.key.signer.Public())

@@ -53,6 +53,7 @@ func (r *run) renew(ctx context.Context) (*Credentials, error) {
 		if j.credentials.CertificateID == old.CertificateID {
 			return j.credentials, r.dropJournal(ctx) // it was done but for this
 		}
+		j.credentials.PreviousCertificateID = old.CertificateID
 		return j.credentials, r.swap(ctx, j.credentials, data)
 	}
 	c, failed := r.provision(ctx, j, pending)

@@ -55,7 +55,7 @@ func (r *run) try(ctx context.Context) (*Credentials, error) {
 		return nil, r.unprepared(err)
 	}
 	if err := r.takeTurn(ctx); err != nil {
-		return nil, err
+		return nil, r.unprepared(err)
 	}
 	defer r.giveTurn()
 	resumed := r.issued != nil
@@ -81,7 +81,7 @@ func (r *run) takeTurn(ctx context.Context) error {
 	case r.connected = <-r.turn:
 		return nil
 	case <-ctx.Done():
-		return r.unprepared(endOf(ctx, ctx.Err()))
+		return endOf(ctx, ctx.Err())
 	}
 }
 

@@ -2,9 +2,13 @@ package fleetprov_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,7 +164,7 @@ func TestAClaimThatEndsBeforeTheNextAttemptEndsTheRunNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		claim, err := fleetprov.NewIdentity(testca.New("a root").Client("claim", testca.Validity{NotAfter: time.Now().Add(5 * time.Minute)}))
 		require.NoError(t, err)
-		off := errors.New("the modem is off")
+		off := &fleetprov.RejectedError{StatusCode: 429} // stands for anything that can pass
 		provisioner, err := fleetprov.New("localhost", testTemplate, claim, fleetprov.WithBackoff(10*time.Minute, 10*time.Minute),
 			fleetprov.WithDialer(func(context.Context, string, string) (net.Conn, error) { return nil, off }))
 		require.NoError(t, err)
@@ -174,6 +178,74 @@ func TestAClaimThatEndsBeforeTheNextAttemptEndsTheRunNow(t *testing.T) {
 		assert.Zero(t, time.Since(began))
 	})
 }
+
+// A claim's key in a token that hangs does not hold up the caller.
+func TestAClaimWhoseKeyHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, listener := newPipeServer(t)
+		certificate := server.ClaimCertificate()
+		free := make(chan struct{})
+		certificate.PrivateKey = hangingKey{certificate.PrivateKey.(crypto.Signer), free}
+		claim, err := fleetprov.NewIdentity(certificate)
+		require.NoError(t, err)
+		provisioner, err := fleetprov.New(server.Endpoint(), testTemplate, claim, fleetprov.WithRootCAs(server.RootCAs()), fleetprov.WithDialer(listener.Dial), oneAttempt)
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = provisioner.Provision(t.Context(), nil)
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		assert.Equal(t, 30*time.Second, time.Since(began))
+		close(free)
+	})
+}
+
+type hangingKey struct {
+	crypto.Signer
+	free chan struct{}
+}
+
+func (k hangingKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	<-k.free
+	return k.Signer.Sign(random, digest, opts)
+}
+
+// A key that takes longer than a step is asked once, and its answer used.
+func TestADeviceKeyThatIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := &slowKey{hardwareKey: newHardwareKey(t), takes: 45 * time.Second}
+		_, provisioner := onPipes(t, fleetprov.WithPrivateKey(key))
+		_, err := provisioner.Provision(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, int32(1), key.signed.Load())
+	})
+}
+
+type slowKey struct {
+	*hardwareKey
+	takes  time.Duration
+	signed atomic.Int32
+}
+
+func (k *slowKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	k.signed.Add(1)
+	<-time.After(k.takes)
+	return k.hardwareKey.Sign(random, digest, opts)
+}
+
+// A connection of a modem may have no address.
+func TestAConnectionWithoutAnAddress(t *testing.T) {
+	server := newServer(t)
+	provisioner := newProvisioner(t, server, fleetprov.WithDialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return unaddressed{conn}, err
+	}))
+	_, err := provisioner.Provision(t.Context(), nil)
+	assert.NoError(t, err)
+}
+
+type unaddressed struct{ net.Conn }
+
+func (unaddressed) RemoteAddr() net.Addr { return nil }
+func (unaddressed) LocalAddr() net.Addr  { return nil }
 
 // The reason is not lost when the end comes in the middle of a later attempt.
 func TestAContextThatEndsInAnAttemptTellsWhyTheOneBeforeFailed(t *testing.T) {

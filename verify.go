@@ -15,7 +15,7 @@ func (r *run) verify(ctx context.Context, c *Credentials) error {
 		return &Error{Op: OpVerify, CertificateID: c.CertificateID, Attempts: r.attempt, Err: err}
 	}
 	if err := r.takeTurn(ctx); err != nil {
-		return err
+		return &Error{Op: OpVerify, CertificateID: c.CertificateID, Attempts: r.attempt, Err: err}
 	}
 	defer r.giveTurn()
 	if r.goodbye != nil {

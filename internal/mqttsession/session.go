@@ -96,7 +96,7 @@ func withoutPrefix(err error) error {
 func (s *Session) options(conn *guard, clientID string) *mqtt.ClientOptions {
 	return mqtt.NewClientOptions().
 		// The address is never dialled: the connection is open already.
-		AddBroker("tcp://" + conn.RemoteAddr().String()).
+		AddBroker("tcp://broker").
 		SetCustomOpenConnectionFn(func(_ *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return conn, nil }).
 		SetClientID(clientID).
 		// Without it a refused CONNACK is followed by a second CONNECT, at

@@ -29,7 +29,15 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 		return nil, err
 	}
 	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
+	// A client's key in hardware signs in here, and may take its time or hang.
+	shaken := make(chan error, 1)
+	go func() { shaken <- conn.HandshakeContext(ctx) }()
+	select {
+	case err = <-shaken:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
 		raw.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
