@@ -114,7 +114,8 @@ func (d *device) session(ctx context.Context, renewals <-chan os.Signal) error {
 		}
 	}
 	if err := await(client.Connect); err != nil {
-		return fmt.Errorf("connecting as %s: %w", d.credentials.ThingName, err)
+		return fmt.Errorf("connecting as %s: %w: check that the certificate is active, that its policy allows iot:Connect on client/%s, and that no other client uses this client id",
+			d.credentials.ThingName, err, d.credentials.ThingName)
 	}
 	ticks := time.NewTicker(interval)
 	defer ticks.Stop()

@@ -117,7 +117,7 @@ func TestRefusalsAreSeen(t *testing.T) {
 		fault fleetprovtest.Fault
 		says  string
 	}{
-		{"CONNACK 5", fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 5}}, "connecting as 0042: not Authorized; connecting again in "},
+		{"CONNACK 5", fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 5}}, "connecting as 0042: not Authorized: check that the certificate is active"},
 		{"CONNACK 7, which is AWS's own", fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}}, "its policy allows iot:Connect on client/0042"},
 		{"closed without a word", fleetprovtest.Fault{Disconnect: true}, "connecting as 0042: "},
 	} {
