@@ -15,9 +15,9 @@ func TestRequestsAreRecorded(t *testing.T) {
 		server, listener := onPipes(t)
 		defer server.Close()
 		c := dialPipe(t, server, listener, "device-1")
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		c.subscribe(createTopic+"/accepted", createTopic+"/rejected")
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		c.request(createTopic, "{}")
 
 		start := time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
