@@ -11,8 +11,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"time"
@@ -61,6 +64,30 @@ func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.certificate)
 	return pool
+}
+
+// MarshalPEM returns the root certificate and its private key, for [Parse].
+func (ca *CA) MarshalPEM() []byte {
+	key, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		panic(fmt.Sprintf("testca: encode key: %v", err))
+	}
+	return append(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.certificate.Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+}
+
+// Parse reads what [CA.MarshalPEM] wrote.
+func Parse(data []byte) (*CA, error) {
+	pair, err := tls.X509KeyPair(data, data)
+	if err != nil {
+		return nil, fmt.Errorf("testca: %w", err)
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("testca: the key is not an ECDSA key")
+	}
+	return &CA{certificate: pair.Leaf, key: key}, nil
 }
 
 func newKey() *ecdsa.PrivateKey {

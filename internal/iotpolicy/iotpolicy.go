@@ -1,0 +1,61 @@
+// Package iotpolicy evaluates AWS IoT policy documents: with which client id a
+// device may connect, and which topics it may publish to, subscribe to and
+// receive from. [Parse] reads a document, and [Allowed] decides about one
+// request.
+//
+// The rules are those of the AWS IoT developer guide ("iot-policies",
+// "iot-policy-actions", "iot-action-resources", "iot-policy-variables",
+// "pub-sub-policy") and, where it says that AWS IoT follows IAM, those of the
+// IAM user guide ("reference_policies_grammar" and the pages about each
+// element).
+//
+// The region and the account of a resource are not compared, so documents with
+// placeholders there can be evaluated as they are. NotAction, NotResource and
+// the condition operators other than Bool and those for strings are refused by
+// [Parse] instead of being evaluated wrongly.
+package iotpolicy
+
+// Action is an operation that a policy allows or denies.
+type Action string
+
+// The actions that AWS IoT checks on an MQTT connection ("iot-policy-actions").
+const (
+	Connect   Action = "iot:Connect"   // of a client id, once
+	Publish   Action = "iot:Publish"   // to a topic, for each message
+	Receive   Action = "iot:Receive"   // from a topic, for each message delivered
+	Subscribe Action = "iot:Subscribe" // to a topic filter, once
+)
+
+// Request is what a connection asks for.
+type Request struct {
+	Action Action
+
+	// Resource is the part of the resource's ARN behind the account, for
+	// example client/ID for Connect, topic/TOPIC for Publish and Receive, and
+	// topicfilter/FILTER for Subscribe ("iot-action-resources").
+	Resource string
+
+	// Variables are what is known of the connection, by the name of the
+	// policy variable, for example iot:ClientId and
+	// iot:Connection.Thing.ThingName. A variable without a value, as the thing
+	// name of a certificate that is attached to no thing, is absent.
+	Variables map[string]string
+}
+
+// Allowed reports whether the documents together allow the request: a statement
+// of one of them allows it, and none denies it ("iot-policies").
+func Allowed(documents []*Document, request Request) bool {
+	allowed := false
+	for _, document := range documents {
+		for _, statement := range document.statements {
+			switch {
+			case !statement.appliesTo(request):
+			case statement.deny:
+				return false
+			default:
+				allowed = true
+			}
+		}
+	}
+	return allowed
+}

@@ -1,0 +1,27 @@
+package iotpolicy
+
+import (
+	"errors"
+	"strings"
+)
+
+// parseResource parses an ARN of AWS IoT, or the * that stands for all of them,
+// and returns the pattern of what is behind the account. Variables may stand
+// there only (IAM, "reference_policies_variables").
+func parseResource(text string) (pattern, error) {
+	if text == "*" {
+		return parsePattern(text, true)
+	}
+	fields := strings.SplitN(text, ":", 6)
+	if len(fields) < 6 || fields[0] != "arn" || fields[1] == "" || fields[5] == "" {
+		return nil, errors.New("a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b")
+	}
+	partition, service, region, account, resource := fields[1], fields[2], fields[3], fields[4], fields[5]
+	if strings.Contains(partition+service+region+account, "${") {
+		return nil, errors.New("a variable can stand only behind the account")
+	}
+	if service != "iot" {
+		return nil, errors.New("the resource is not one of AWS IoT")
+	}
+	return parsePattern(resource, true)
+}

@@ -1,0 +1,78 @@
+package iotpolicy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// statement allows or denies its actions on its resources while all of its
+// conditions hold.
+type statement struct {
+	deny       bool
+	actions    []pattern // in lower case
+	resources  []pattern // without what is before the resource in the ARN
+	conditions []condition
+}
+
+func (s statement) appliesTo(request Request) bool {
+	values := variables(request.Variables)
+	action := strings.ToLower(string(request.Action))
+	return slices.ContainsFunc(s.actions, func(p pattern) bool { return p.matches(action, nil) }) &&
+		slices.ContainsFunc(s.resources, func(p pattern) bool { return p.matches(request.Resource, values) }) &&
+		!slices.ContainsFunc(s.conditions, func(c condition) bool { return !c.holds(values) })
+}
+
+func parseStatement(value any) (statement, error) {
+	members, ok := value.(map[string]any)
+	if !ok {
+		return statement{}, errors.New("a statement is a JSON object")
+	}
+	if err := checkElements(members, "Sid", "Effect", "Action", "Resource", "Condition"); err != nil {
+		return statement{}, err
+	}
+	if sid, given := members["Sid"]; given {
+		if _, ok := sid.(string); !ok {
+			return statement{}, errors.New("the Sid must be a string")
+		}
+	}
+	effect := members["Effect"]
+	if effect != "Allow" && effect != "Deny" {
+		return statement{}, errors.New(`the Effect must be "Allow" or "Deny"`)
+	}
+	actions, err := parsePatterns(members, "Action", parseAction)
+	if err != nil {
+		return statement{}, err
+	}
+	resources, err := parsePatterns(members, "Resource", parseResource)
+	if err != nil {
+		return statement{}, err
+	}
+	conditions, err := parseConditions(members)
+	if err != nil {
+		return statement{}, err
+	}
+	return statement{effect == "Deny", actions, resources, conditions}, nil
+}
+
+// parsePatterns parses the string, or the list of strings, that an element is.
+func parsePatterns(members map[string]any, element string, parse func(string) (pattern, error)) ([]pattern, error) {
+	values := oneOrMore(members[element])
+	if len(values) == 0 {
+		return nil, fmt.Errorf("the %s is missing or empty", element)
+	}
+	var patterns []pattern
+	for _, value := range values {
+		text, ok := value.(string)
+		if !ok {
+			return nil, fmt.Errorf("the %s must be a string or a list of strings", element)
+		}
+		parsed, err := parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s %q: %w", element, text, err)
+		}
+		patterns = append(patterns, parsed)
+	}
+	return patterns, nil
+}
