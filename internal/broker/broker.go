@@ -1,10 +1,12 @@
-// Package broker is a small MQTT 3.1.1 server that leaves every decision to its
-// [Handler], and so can be made to misbehave.
+// Package broker is a small MQTT server that leaves every decision to its
+// [Handler], and so can be made to misbehave. It speaks MQTT 3.1.1 and MQTT 5;
+// the handler sees the packets of MQTT 3.1.1 in either case.
 //
 // It frames and checks packets, keeps client ids unique, remembers
-// subscriptions and routes messages by them. It has no retained messages, no
-// wills, no sessions that outlive their connection, no QoS 2, and it does not
-// repeat a message that was not acknowledged.
+// subscriptions and delivers messages by them. It has no retained messages, no
+// wills, no sessions that outlive their connection, no QoS 2, no shared
+// subscriptions, and it does not repeat a message that was not acknowledged, nor
+// wait where more than the Receive Maximum of MQTT 5 are not.
 package broker
 
 import (
@@ -22,13 +24,13 @@ type Handler interface {
 	// Connect is called with the connection's first packet. It calls
 	// [Conn.Accept] and sends a CONNACK, or closes the connection; it may do
 	// so later, see [Conn.After]. Whatever the client sends before Accept
-	// closes the connection.
+	// closes the connection. The packet's ProtocolVersion is 4 or 5.
 	Connect(*Conn, *packets.ConnectPacket)
 	// Subscribe calls [Conn.Grant] for the filters it grants and sends a
 	// SUBACK.
 	Subscribe(*Conn, *packets.SubscribePacket)
 	// Publish calls [Conn.Acknowledge] and does with the message what it
-	// likes, such as [Server.Route].
+	// likes, such as [Conn.Relay] to others.
 	Publish(*Conn, *packets.PublishPacket)
 }
 
@@ -39,6 +41,10 @@ type Server struct {
 	Handler Handler
 	// TLS is the configuration of the TLS layer. If it is nil there is none.
 	TLS *tls.Config
+	// Closed, if set, is called when a connection is over, even if
+	// Handler.Connect was never called for it. The reason is nil if the client
+	// has said goodbye or the server has closed it without one.
+	Closed func(c *Conn, reason error)
 
 	mu       sync.Mutex
 	closed   bool
@@ -94,20 +100,6 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// Route delivers a message to every client that subscribed to its topic, at
-// the lower of qos and the QoS of the subscription.
-func (s *Server) Route(topic string, payload []byte, qos byte) {
-	s.mu.Lock()
-	clients := make([]*Conn, 0, len(s.clients))
-	for _, c := range s.clients {
-		clients = append(clients, c)
-	}
-	s.mu.Unlock()
-	for _, c := range clients {
-		c.Deliver(topic, payload, qos)
-	}
-}
-
 // add returns nil once the server is closed.
 func (s *Server) add(raw net.Conn) *Conn {
 	s.mu.Lock()
@@ -137,6 +129,6 @@ func (s *Server) takeOver(c *Conn) {
 	s.clients[c.clientID] = c
 	s.mu.Unlock()
 	if previous != nil && previous != c {
-		previous.Close()
+		previous.Fail(errTakenOver)
 	}
 }

@@ -18,14 +18,15 @@ import (
 // hangs.
 const patience = 20 * time.Second
 
-// permissive accepts and routes everything.
+// permissive accepts everything, and sends a message to all who subscribed.
 type permissive struct {
-	server  *broker.Server
+	conns   sync.Map                                   // of what was accepted or may yet be
 	connect func(*broker.Conn, *packets.ConnectPacket) // nil: accept
-	publish func(*broker.Conn, *packets.PublishPacket) // nil: route
+	publish func(*broker.Conn, *packets.PublishPacket) // nil: relay
 }
 
 func (h *permissive) Connect(c *broker.Conn, p *packets.ConnectPacket) {
+	h.conns.Store(c, nil)
 	if h.connect != nil {
 		h.connect(c, p)
 		return
@@ -55,7 +56,11 @@ func (h *permissive) Publish(c *broker.Conn, p *packets.PublishPacket) {
 		return
 	}
 	c.Acknowledge(p)
-	h.server.Route(p.TopicName, p.Payload, p.Qos)
+	m := c.Received(p)
+	h.conns.Range(func(to, _ any) bool {
+		to.(*broker.Conn).Relay(m)
+		return true
+	})
 }
 
 // start serves on a loopback port until the test ends.
@@ -68,7 +73,6 @@ func start(t *testing.T, handler *permissive, config *tls.Config) (server *broke
 
 func serve(t *testing.T, handler *permissive, config *tls.Config, listener net.Listener) *broker.Server {
 	server := &broker.Server{Handler: handler, TLS: config}
-	handler.server = server
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(listener) })
 	t.Cleanup(func() {

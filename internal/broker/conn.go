@@ -2,12 +2,16 @@ package broker
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
+	"errors"
+	"maps"
 	"net"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
+	packets5 "github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
@@ -27,11 +31,17 @@ type Conn struct {
 
 	delayed sync.WaitGroup // what After has started
 
+	properties *packets5.Properties // of the message that Handler.Publish has
+
 	mu            sync.Mutex
+	codec         codec
 	closed        bool
+	reason        error // for closed
+	answered      bool  // with a CONNACK
 	accepted      bool
-	keepAlive     time.Duration // 0: none
-	subscriptions map[string]byte
+	keepAlive     time.Duration                  // 0: none
+	requested     map[string]packets5.SubOptions // what Handler.Subscribe has
+	subscriptions map[string]subscription
 	packetID      uint16
 }
 
@@ -40,7 +50,8 @@ func newConn(server *Server, raw net.Conn) *Conn {
 		server:        server,
 		out:           newOutbox(raw),
 		done:          make(chan struct{}),
-		subscriptions: make(map[string]byte),
+		codec:         codec311{},
+		subscriptions: make(map[string]subscription),
 	}
 	c.stream = c.out
 	if server.TLS != nil {
@@ -51,6 +62,9 @@ func newConn(server *Server, raw net.Conn) *Conn {
 
 // ClientID returns the client id of the CONNECT packet.
 func (c *Conn) ClientID() string { return c.clientID }
+
+// RemoteAddr returns the address of the client.
+func (c *Conn) RemoteAddr() net.Addr { return c.out.RemoteAddr() }
 
 // TLS returns the state of the TLS layer, or nil if there is none.
 func (c *Conn) TLS() *tls.ConnectionState {
@@ -86,7 +100,8 @@ func (c *Conn) Accept(keepAlive time.Duration) {
 func (c *Conn) Grant(filter string, qos byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.subscriptions[filter] = qos
+	options := c.requested[filter]
+	c.subscriptions[filter] = subscription{qos, options.NoLocal, options.RetainAsPublished}
 }
 
 // Acknowledge sends a PUBACK for a message of QoS 1, and nothing for others.
@@ -98,32 +113,63 @@ func (c *Conn) Acknowledge(p *packets.PublishPacket) {
 	}
 }
 
+// Filters returns the filters that the connection is subscribed to, in no order.
+func (c *Conn) Filters() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.subscriptions))
+}
+
 // Deliver sends a message to the client if it has subscribed to the topic, at
 // the lower of qos and the highest QoS of its matching subscriptions, and
 // reports whether it has.
 func (c *Conn) Deliver(topic string, payload []byte, qos byte) bool {
-	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
-	p.TopicName, p.Payload = topic, payload
+	return c.deliver(&message{PublishPacket: newPublish(topic, payload, qos)}, false)
+}
 
+// Received returns the message that Handler.Publish has, for [Conn.Relay]. It may
+// be called until Handler.Publish returns.
+func (c *Conn) Received(p *packets.PublishPacket) Message {
+	return Message{p, c.properties, c}
+}
+
+// Relay is [Conn.Deliver] for a message of a client.
+func (c *Conn) Relay(m Message) bool {
+	copied := newPublish(m.packet.TopicName, m.packet.Payload, m.packet.Qos)
+	copied.Retain = m.packet.Retain
+	return c.deliver(&message{copied, m.properties}, c == m.from)
+}
+
+func (c *Conn) deliver(m *message, own bool) bool {
 	c.mu.Lock()
-	granted, subscribed := c.grantedLocked(topic)
-	if p.Qos = min(qos, granted); p.Qos > 0 {
-		p.MessageID = c.nextPacketIDLocked()
-	}
+	granted, subscribed := c.matchLocked(m.TopicName, own)
 	c.mu.Unlock()
 	if subscribed {
-		c.Send(p)
+		m.Qos = min(m.Qos, granted.qos)
+		m.Retain = m.Retain && granted.retainAsPublished
+		c.push(m)
 	}
 	return subscribed
 }
 
-func (c *Conn) grantedLocked(topic string) (qos byte, subscribed bool) {
-	for filter, granted := range c.subscriptions {
-		if Match(filter, topic) {
-			qos, subscribed = max(qos, granted), true
-		}
+// Push sends a message to the client, whatever it has subscribed to.
+func (c *Conn) Push(topic string, payload []byte, qos byte) {
+	c.push(&message{PublishPacket: newPublish(topic, payload, qos)})
+}
+
+func (c *Conn) push(m *message) {
+	if m.Qos > 0 {
+		c.mu.Lock()
+		m.MessageID = c.nextPacketIDLocked()
+		c.mu.Unlock()
 	}
-	return qos, subscribed
+	c.Send(m)
+}
+
+func newPublish(topic string, payload []byte, qos byte) *packets.PublishPacket {
+	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	p.TopicName, p.Payload, p.Qos = topic, payload, qos
+	return p
 }
 
 func (c *Conn) nextPacketIDLocked() uint16 {
@@ -136,14 +182,19 @@ func (c *Conn) nextPacketIDLocked() uint16 {
 
 // Send sends a packet, or nothing once the connection is over.
 func (c *Conn) Send(p packets.ControlPacket) {
-	var frame bytes.Buffer
-	p.Write(&frame)
-	c.SendRaw(frame.Bytes())
+	c.mu.Lock()
+	if ack, ok := p.(*packets.ConnackPacket); ok {
+		c.answered = true
+		p = &connack{ack, c.keepAlive}
+	}
+	codec := c.codec
+	c.mu.Unlock()
+	c.SendRaw(codec.encode(p))
 }
 
 // SendRaw sends bytes as they are, or nothing once the connection is over.
 func (c *Conn) SendRaw(b []byte) {
-	if !c.over() {
+	if len(b) > 0 && !c.over() {
 		c.stream.Write(b)
 	}
 }
@@ -168,13 +219,23 @@ func (c *Conn) After(d time.Duration, f func()) {
 
 // Close ends the connection without waiting for the end. What was sent before
 // still reaches a client that reads.
-func (c *Conn) Close() {
+func (c *Conn) Close() { c.Fail(nil) }
+
+// Fail is Close for a reason, which is what [Server.Closed] gets unless there was
+// one before. If it is a [*Reason], a client of MQTT 5 is sent its code in a
+// DISCONNECT, or in a CONNACK if it still waits for that; others learn nothing.
+func (c *Conn) Fail(reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
-	c.closed = true
+	if r := (*Reason)(nil); errors.As(reason, &r) && (c.accepted || !c.answered) {
+		if last := c.codec.encode(&farewell{code: r.Code, answered: c.answered}); len(last) > 0 {
+			c.stream.Write(last)
+		}
+	}
+	c.closed, c.reason = true, reason
 	close(c.done)
 	c.out.SetReadDeadline(time.Now()) // wakes the reader, which does the rest
 }
@@ -207,80 +268,117 @@ func (c *Conn) extendLocked() {
 func (c *Conn) serve() {
 	var flushing sync.WaitGroup
 	flushing.Go(c.out.flush)
-	c.read()
-	c.Close()
+	c.Fail(c.read())
 	c.stream.Close()
 	c.out.finish()
 	c.delayed.Wait()
 	flushing.Wait()
 	c.server.remove(c)
+	if c.server.Closed != nil {
+		c.server.Closed(c, c.reason)
+	}
 }
 
-// read hands packets to the handler until the connection is over.
-func (c *Conn) read() {
+// read hands packets to the handler until the connection is over, and returns
+// why, which is nothing if the client has said goodbye.
+func (c *Conn) read() error {
 	c.out.SetReadDeadline(time.Now().Add(connectTimeout))
-	if conn, ok := c.stream.(*tls.Conn); ok && conn.Handshake() != nil {
-		return
-	}
-	r := bufio.NewReader(c.stream)
-	if !c.readConnect(r) {
-		return
-	}
-	for !c.over() {
-		p, err := readPacket(r)
-		if err != nil || !c.handle(p) {
-			return
+	if conn, ok := c.stream.(*tls.Conn); ok {
+		if err := conn.Handshake(); err != nil {
+			return err
 		}
 	}
+	// Small, because most of a connection's life is spent waiting, and a packet
+	// that does not fit is read past it.
+	r := bufio.NewReaderSize(c.stream, 1<<10)
+	if err := c.readConnect(r); err != nil {
+		return err
+	}
+	for !c.over() {
+		f, err := readFrame(r)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errSilent
+		}
+		if err != nil {
+			return err
+		}
+		p, err := c.codec.decode(f)
+		if err != nil {
+			return err
+		}
+		if _, goodbye := p.(*packets.DisconnectPacket); goodbye {
+			return nil
+		}
+		if err := c.handle(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// readConnect reports whether the connection may go on.
-func (c *Conn) readConnect(r *bufio.Reader) bool {
-	p, err := readPacket(r)
+// readConnect fails if the connection may not go on.
+func (c *Conn) readConnect(r *bufio.Reader) error {
+	f, err := readFrame(r)
 	if err != nil {
-		return false
+		return err
+	}
+	c.mu.Lock()
+	c.codec = codecFor(f)
+	c.mu.Unlock()
+	p, err := c.codec.decode(f)
+	if err != nil {
+		return err
 	}
 	connect, ok := p.(*packets.ConnectPacket)
 	if !ok {
-		return false
+		return errNoConnect
 	}
-	if code := connect.Validate(); code != packets.Accepted || connect.ProtocolVersion != 4 {
-		if code <= packets.ErrRefusedNotAuthorised {
-			c.refuse(max(code, packets.ErrRefusedBadProtocolVersion))
+	if _, checked := c.codec.(*codec5); !checked {
+		if code := connect.Validate(); code != packets.Accepted || connect.ProtocolVersion != 4 {
+			if code <= packets.ErrRefusedNotAuthorised {
+				c.refuse(max(code, packets.ErrRefusedBadProtocolVersion))
+			}
+			return errBadConnect
 		}
-		return false
 	}
-	if r.Buffered() > 0 { // sent without waiting for the CONNACK
-		return false
+	if r.Buffered() > 0 {
+		return errEarly
 	}
 	c.mu.Lock()
 	c.clientID = connect.ClientIdentifier
 	c.extendLocked() // the handler sets the pace from here
 	c.mu.Unlock()
 	c.server.Handler.Connect(c, connect)
-	return true
+	return nil
 }
 
-// refuse sends a CONNACK with a return code and ends the connection.
+// refuse sends a CONNACK with a return code.
 func (c *Conn) refuse(code byte) {
 	ack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
 	ack.ReturnCode = code
 	c.Send(ack)
-	c.Close()
 }
 
-// handle reports whether the connection may go on.
-func (c *Conn) handle(p packets.ControlPacket) bool {
+// handle fails if the connection may not go on.
+func (c *Conn) handle(p packets.ControlPacket) error {
 	c.mu.Lock()
 	accepted := c.accepted
 	c.extendLocked()
 	c.mu.Unlock()
 	if !accepted {
-		return false
+		return errEarly
 	}
 	switch p := p.(type) {
+	case *message:
+		c.properties = p.properties
+		c.server.Handler.Publish(c, p.PublishPacket)
 	case *packets.PublishPacket:
 		c.server.Handler.Publish(c, p)
+	case *subscribe:
+		c.mu.Lock()
+		c.requested = p.options
+		c.mu.Unlock()
+		c.server.Handler.Subscribe(c, p.SubscribePacket)
 	case *packets.SubscribePacket:
 		c.server.Handler.Subscribe(c, p)
 	case *packets.UnsubscribePacket:
@@ -289,10 +387,10 @@ func (c *Conn) handle(p packets.ControlPacket) bool {
 		c.Send(packets.NewControlPacket(packets.Pingresp))
 	case *packets.PubackPacket:
 		// Nothing is ever repeated, so nothing waits for it.
-	default: // DISCONNECT, and what a client may not send
-		return false
+	default:
+		return errUnexpected
 	}
-	return true
+	return nil
 }
 
 func (c *Conn) unsubscribe(p *packets.UnsubscribePacket) {
@@ -303,5 +401,5 @@ func (c *Conn) unsubscribe(p *packets.UnsubscribePacket) {
 	c.mu.Unlock()
 	ack := packets.NewControlPacket(packets.Unsuback).(*packets.UnsubackPacket)
 	ack.MessageID = p.MessageID
-	c.Send(ack)
+	c.Send(&unsuback{ack, len(p.Topics)})
 }

@@ -21,6 +21,8 @@ func ValidFilter(filter string) bool {
 
 // Match reports whether a valid topic filter matches a topic. A wildcard in the
 // first level matches no topic that starts with $ (MQTT 3.1.1 section 4.7.2).
+// Unlike in MQTT, a/# does not match a (mqtt, section AWS IoT differences from
+// MQTT specifications).
 func Match(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(filter, "$") {
 		return false
@@ -35,7 +37,7 @@ func Match(filter, topic string) bool {
 		case want != "+" && want != level:
 			return false
 		case !moreTopic:
-			return !moreFilter || restOfFilter == "#" // a/# matches a, too
+			return !moreFilter
 		case !moreFilter:
 			return false
 		}

@@ -9,16 +9,21 @@ import (
 )
 
 func TestMatch(t *testing.T) {
-	// The examples of MQTT 3.1.1 section 4.7, and some more.
+	// The examples of MQTT 3.1.1 section 4.7 and of AWS IoT's differences from
+	// it, and some more.
 	for _, test := range []struct {
 		filter, topic string
 		want          bool
 	}{
-		{"sport/tennis/player1/#", "sport/tennis/player1", true},
+		{"sensor/#", "sensor/", true},
+		{"sensor/#", "sensor/temperature", true},
+		{"sensor/#", "sensor/temperature/room1", true},
+		{"sensor/#", "sensor", false},
+		{"sport/tennis/player1/#", "sport/tennis/player1", false},
 		{"sport/tennis/player1/#", "sport/tennis/player1/ranking", true},
 		{"sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true},
 		{"sport/tennis/player1/#", "sport/tennis/player2", false},
-		{"sport/#", "sport", true},
+		{"sport/#", "sport", false},
 		{"#", "sport", true},
 		{"#", "/", true},
 		{"sport/tennis/+", "sport/tennis/player1", true},
@@ -39,7 +44,8 @@ func TestMatch(t *testing.T) {
 		{"a/+/c", "a/b/c", true},
 		{"a/+/c", "a//c", true},
 		{"a/+/#", "a", false},
-		{"a/+/#", "a/b", true},
+		{"a/+/#", "a/b", false},
+		{"a/+/#", "a/b/c", true},
 	} {
 		assert.Equal(t, test.want, Match(test.filter, test.topic), "%s and %s", test.filter, test.topic)
 	}
@@ -72,7 +78,7 @@ func FuzzMatch(f *testing.F) {
 func matchLevels(filter, topic []string) bool {
 	switch {
 	case len(filter) > 0 && filter[0] == "#":
-		return true
+		return len(topic) > 0
 	case len(filter) == 0 || len(topic) == 0:
 		return len(filter) == len(topic)
 	default:

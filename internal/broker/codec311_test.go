@@ -3,7 +3,6 @@ package broker
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"testing"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -12,10 +11,14 @@ import (
 )
 
 func read(data []byte) (packets.ControlPacket, error) {
-	return readPacket(bufio.NewReader(bytes.NewReader(data)))
+	f, err := readFrame(bufio.NewReader(bytes.NewReader(data)))
+	if err != nil {
+		return nil, err
+	}
+	return codec311{}.decode(f)
 }
 
-func TestLargestPacket(t *testing.T) {
+func TestLargestPayload(t *testing.T) {
 	for extra, accepted := range []bool{true, false} {
 		p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 		p.TopicName, p.Payload = "a", make([]byte, maxPayload+extra)
@@ -29,27 +32,7 @@ func TestLargestPacket(t *testing.T) {
 	}
 }
 
-func TestAnnouncedLengthIsRefusedBeforeMemoryIsTaken(t *testing.T) {
-	for _, header := range [][]byte{
-		{0x30, 0xff, 0xff, 0xff, 0x7f},       // 256 MB
-		{0x30, 0x85, 0x82, 0x08},             // one byte too long
-		{0x30, 0x80, 0x80, 0x80, 0x80, 0x01}, // five bytes of length
-	} {
-		// Reading on would give an io.EOF.
-		_, err := read(header)
-		assert.ErrorIs(t, err, errMalformed, "%x", header)
-	}
-	_, err := read([]byte{0x30, 0x84, 0x82, 0x08})
-	assert.ErrorIs(t, err, io.EOF, "the longest packet is read")
-}
-
-func TestLengthMayBePadded(t *testing.T) {
-	p, err := read([]byte{0xc0, 0x80, 0x00})
-	require.NoError(t, err)
-	assert.IsType(t, &packets.PingreqPacket{}, p)
-}
-
-func FuzzReadPacket(f *testing.F) {
+func FuzzDecode311(f *testing.F) {
 	connect := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 	connect.ProtocolName, connect.ProtocolVersion, connect.ClientIdentifier = "MQTT", 4, "device"
 	connect.UsernameFlag, connect.Username = true, "?SDK=Go"

@@ -1,0 +1,22 @@
+package broker
+
+import "github.com/eclipse/paho.mqtt.golang/packets"
+
+// codec translates between what is sent and the packets of MQTT 3.1.1 that a
+// [Handler] sees, and those of extended.go.
+type codec interface {
+	// decode checks what the decoders of paho do not, which trust their input.
+	// Its error is a [Reason] where MQTT 5 has one.
+	decode(frame) (packets.ControlPacket, error)
+	// encode returns nothing for a packet that is not to be sent.
+	encode(packets.ControlPacket) []byte
+}
+
+// codecFor returns the codec for a connection that begins with f.
+func codecFor(f frame) codec {
+	const level5 = "\x00\x04MQTT\x05" // MQTT 5 section 3.1.2
+	if f.packetType() == packets.Connect && len(f.body) >= len(level5) && string(f.body[:len(level5)]) == level5 {
+		return &codec5{}
+	}
+	return codec311{}
+}

@@ -1,0 +1,54 @@
+package broker
+
+// Reason codes for the end of a connection over MQTT 5. AWS IoT names all of them
+// (mqtt, section MQTT reason codes) but BadAuthenticationMethod and
+// PacketTooLarge, which are what MQTT 5 has for the case.
+const (
+	MalformedPacket                    byte = 0x81
+	ProtocolError                      byte = 0x82
+	ClientIdentifierNotValid           byte = 0x85
+	NotAuthorized                      byte = 0x87
+	BadAuthenticationMethod            byte = 0x8C
+	KeepAliveTimeout                   byte = 0x8D
+	SessionTakenOver                   byte = 0x8E
+	TopicFilterInvalid                 byte = 0x8F
+	TopicNameInvalid                   byte = 0x90
+	TopicAliasInvalid                  byte = 0x94
+	PacketTooLarge                     byte = 0x95
+	QuotaExceeded                      byte = 0x97
+	AdministrativeAction               byte = 0x98
+	QoSNotSupported                    byte = 0x9B
+	SubscriptionIdentifiersUnsupported byte = 0xA1
+)
+
+// Reason is an error that a client of MQTT 5 learns the code of, see [Conn.Fail].
+type Reason struct {
+	Code byte // one of the constants
+	Text string
+}
+
+// Error returns the text, which is not sent.
+func (r *Reason) Error() string { return r.Text }
+
+// Why a connection ends.
+var (
+	errBadConnect = &Reason{ProtocolError, "CONNECT is not one of MQTT 3.1.1 or MQTT 5"}
+	errEarly      = &Reason{ProtocolError, "the client has not waited for CONNACK"}
+	errMalformed  = &Reason{MalformedPacket, "the packet is malformed"}
+	errNoConnect  = &Reason{ProtocolError, "the first packet is not CONNECT"}
+	errSilent     = &Reason{KeepAliveTimeout, "the client was silent for longer than its keep-alive allows"}
+	errTakenOver  = &Reason{SessionTakenOver, "another connection has the same client id"}
+	errTooLarge   = &Reason{PacketTooLarge, "the packet is too large"}
+	errUnexpected = &Reason{ProtocolError, "a packet that a client may not send"}
+)
+
+// The same for what only MQTT 5 has.
+var (
+	errAuthMethod   = &Reason{BadAuthenticationMethod, "enhanced authentication is not supported"}
+	errPayload      = &Reason{QuotaExceeded, "the payload is larger than 128 KB"}
+	errProperty     = &Reason{ProtocolError, "a property has a value that it may not have"}
+	errQoS          = &Reason{QoSNotSupported, "QoS 2 is not supported"}
+	errSubscription = &Reason{SubscriptionIdentifiersUnsupported, "subscription identifiers are not supported"}
+	errTopicAlias   = &Reason{TopicAliasInvalid, "the topic alias is out of range"}
+	errWillTopic    = &Reason{TopicNameInvalid, "the topic of the will is not a topic"}
+)
