@@ -2,8 +2,12 @@ package fleetprovtest_test
 
 import (
 	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +24,7 @@ const patience = 20 * time.Second
 // client speaks MQTT packet by packet, with no library in between.
 type client struct {
 	t    *testing.T
-	conn net.Conn
+	conn *tls.Conn
 }
 
 // dial completes the TLS handshake as far as a client can see it.
@@ -34,13 +38,16 @@ func dial(t *testing.T, server *fleetprovtest.Server, config *tls.Config) (*clie
 func handshake(t *testing.T, raw net.Conn, config *tls.Config) (*client, error) {
 	t.Helper()
 	t.Cleanup(func() { raw.Close() })
-	raw.SetDeadline(time.Now().Add(patience))
-	conn := tls.Client(raw, config)
-	if err := conn.Handshake(); err != nil {
+	c := &client{t: t, conn: tls.Client(raw, config)}
+	c.wait(patience)
+	if err := c.conn.Handshake(); err != nil {
 		return nil, err
 	}
-	return &client{t: t, conn: conn}, nil
+	return c, nil
 }
+
+// wait bounds the next reads and writes.
+func (c *client) wait(most time.Duration) { c.conn.SetDeadline(time.Now().Add(most)) }
 
 func clientConfig(server *fleetprovtest.Server, certificate tls.Certificate) *tls.Config {
 	return &tls.Config{
@@ -89,6 +96,7 @@ func connectPacket(clientID string) *packets.ConnectPacket {
 
 func (c *client) send(p packets.ControlPacket) {
 	c.t.Helper()
+	c.wait(patience)
 	require.NoError(c.t, p.Write(c.conn))
 }
 
@@ -154,9 +162,60 @@ func (c *client) ping() {
 	expect[*packets.PingrespPacket](c)
 }
 
+// writes sends bytes, given in hexadecimal.
+func (c *client) writes(octets string) {
+	c.t.Helper()
+	c.wait(patience)
+	_, err := c.conn.Write(unhex(c.t, octets))
+	require.NoError(c.t, err)
+}
+
+// reads requires that the server sends these bytes next, given in hexadecimal.
+func (c *client) reads(octets string) {
+	c.t.Helper()
+	want := unhex(c.t, octets)
+	got := make([]byte, len(want))
+	c.wait(patience)
+	_, err := io.ReadFull(c.conn, got)
+	require.NoError(c.t, err)
+	require.Equal(c.t, octets, fmt.Sprintf("% x", got))
+}
+
+func unhex(t *testing.T, octets string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.ReplaceAll(octets, " ", ""))
+	require.NoError(t, err)
+	return b
+}
+
+// silent requires that the server sends nothing for that long, and leaves the
+// connection open.
+func (c *client) silent(d time.Duration) {
+	c.t.Helper()
+	c.wait(d)
+	n, err := c.conn.Read(make([]byte, 1))
+	require.Zero(c.t, n, "the server said something")
+	require.ErrorIs(c.t, err, os.ErrDeadlineExceeded)
+}
+
 // closed requires that the server closes the connection and says nothing more.
 func (c *client) closed() {
 	c.t.Helper()
+	c.closedWithin(patience)
+}
+
+// closedAfter requires that the server closes the connection after exactly that
+// time, and says nothing before. It is for bubbles.
+func (c *client) closedAfter(d time.Duration) {
+	c.t.Helper()
+	start := time.Now()
+	c.closedWithin(d + patience)
+	require.Equal(c.t, d, time.Since(start))
+}
+
+func (c *client) closedWithin(d time.Duration) {
+	c.t.Helper()
+	c.wait(d)
 	p, err := packets.ReadPacket(c.conn)
 	require.Error(c.t, err, "the server sent %v", p)
 	require.NotErrorIs(c.t, err, os.ErrDeadlineExceeded, "the server left the connection open")
@@ -165,6 +224,7 @@ func (c *client) closed() {
 // expect reads the next packet, which must be of type P.
 func expect[P packets.ControlPacket](c *client) P {
 	c.t.Helper()
+	c.wait(patience)
 	p, err := packets.ReadPacket(c.conn)
 	require.NoError(c.t, err)
 	require.IsType(c.t, *new(P), p)

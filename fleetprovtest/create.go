@@ -36,7 +36,7 @@ func (s *Server) createKeysAndCertificate(f format, payload []byte) (any, *Rejec
 		return nil, badRequest("InvalidRequest", err.Error())
 	}
 	return createdKeys{
-		CertificateID:  c.id(),
+		CertificateID:  c.id,
 		CertificatePEM: certificatePEM(c.certificate),
 		PrivateKey: string(pem.EncodeToMemory(&pem.Block{
 			Type:  "RSA PRIVATE KEY",
@@ -54,10 +54,17 @@ func (s *Server) issue(public crypto.PublicKey) (*issued, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &issued{certificate: certificate, token: rand.Text() + rand.Text(), issuedAt: time.Now()}
+	c := &issued{
+		id:          certificateID(certificate),
+		certificate: certificate,
+		token:       rand.Text() + rand.Text(),
+		issuedAt:    s.now(),
+		status:      StatusPendingActivation,
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.certificates = append(s.certificates, c)
+	s.registry.add(c)
+	s.keepLocked(c.record())
 	return c, nil
 }
 

@@ -37,7 +37,7 @@ func (s *Server) createCertificateFromCSR(f format, payload []byte) (any, *Rejec
 		return nil, badRequest("InvalidCertificateSigningRequest", err.Error())
 	}
 	return createdFromCSR{
-		CertificateID:             c.id(),
+		CertificateID:             c.id,
 		CertificatePEM:            certificatePEM(c.certificate),
 		CertificateOwnershipToken: c.token,
 	}, nil

@@ -1,7 +1,6 @@
 package fleetprovtest_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -36,35 +35,4 @@ func TestDevicesTalkToEachOther(t *testing.T) {
 		receiver.ping() // delivered once, whatever the number of filters
 	}
 	other.ping()
-}
-
-func TestDeviceIsKeptFromReservedTopics(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	_, certificate := connectClaim(t, server).provision(`{}`)
-	for name, act := range map[string]func(*client){
-		"subscribe to a reserved topic": func(c *client) { c.sendSubscribe(1, 1, "$SYS/#") },
-		"publish to a reserved topic":   func(c *client) { c.sendPublish(2, "$SYS/uptime", "") },
-		"publish to a long topic":       func(c *client) { c.sendPublish(2, strings.Repeat("a", 257), "") },
-		"publish eight levels deep":     func(c *client) { c.sendPublish(2, "a/b/c/d/e/f/g/h/i", "") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := connectAs(t, server, certificate, "device-1")
-			act(c)
-			c.closed()
-		})
-	}
-}
-
-func TestDeviceRotatesItsCertificate(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	first, certificate := connectClaim(t, server).provision(`{"SerialNumber":"SN-1"}`)
-	second, _ := connectAs(t, server, certificate, "SN-1").provision(`{"SerialNumber":"SN-1","Round":"2"}`)
-
-	assert.Equal(t, []fleetprovtest.Thing{{
-		Name:           "SN-1",
-		Parameters:     map[string]string{"SerialNumber": "SN-1", "Round": "2"},
-		CertificateIDs: []string{first.CertificateID, second.CertificateID},
-	}}, server.Things())
 }

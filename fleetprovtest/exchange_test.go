@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -63,6 +66,35 @@ func (c *client) createKeys() created {
 	answer := c.request("$aws/certificates/create/json", "")
 	require.Equal(c.t, "$aws/certificates/create/json/accepted", answer.TopicName)
 	return decode[created](c.t, answer.Payload)
+}
+
+// templateTopic is where RegisterThing of a template is published.
+func templateTopic(template string) string {
+	return "$aws/provisioning-templates/" + template + "/provision/json"
+}
+
+// register runs RegisterThing, and returns its answer.
+func (c *client) register(template, token, parameters string) *packets.PublishPacket {
+	c.t.Helper()
+	topic := templateTopic(template)
+	c.subscribe(topic+"/accepted", topic+"/rejected")
+	return c.request(topic, `{"certificateOwnershipToken":"`+token+`","parameters":`+parameters+`}`)
+}
+
+// rejects requires that an answer is a rejection.
+func rejects(t *testing.T, answer *packets.PublishPacket, status int, code string) {
+	t.Helper()
+	require.True(t, strings.HasSuffix(answer.TopicName, "/rejected"), "%s: %s", answer.TopicName, answer.Payload)
+	got := decode[rejection](t, answer.Payload)
+	assert.Equal(t, status, got.StatusCode)
+	assert.Equal(t, code, got.ErrorCode)
+}
+
+func derOf(t *testing.T, text string) []byte {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	require.NotNil(t, block)
+	return block.Bytes
 }
 
 // provision runs the whole exchange on a connection of the claim.

@@ -78,11 +78,11 @@ func (s *Server) Inject(op Op, f Fault) {
 
 // take removes and returns the next fault of op, which is the zero one if none
 // is queued. A request that is throttled leaves the queue alone.
-func (s *Server) take(op Op) Fault {
+func (s *Server) take(op Op, clientID string) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.throttleLocked(op) {
-		return s.Quotas[op].refusal(op)
+	if quota := s.throttleLocked(op, clientID); quota != nil {
+		return quota.refusal(op)
 	}
 	queue := s.faults[op]
 	if len(queue) == 0 {

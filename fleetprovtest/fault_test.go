@@ -150,14 +150,6 @@ func TestFaultsOfOperations(t *testing.T) {
 			_, err := packets.ReadPacket(c.conn)
 			assert.True(c.t, errors.Is(err, io.ErrUnexpectedEOF), "%v", err)
 		}, true},
-		{"answered twice", fleetprovtest.Fault{Duplicate: true}, func(c *client) {
-			first, second := c.message(), c.message()
-			assert.Equal(c.t, first.Payload, second.Payload)
-			assert.Equal(c.t, first.TopicName, second.TopicName)
-			assert.NotEqual(c.t, first.MessageID, second.MessageID)
-			assert.False(c.t, second.Dup)
-			c.ping()
-		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := fleetprovtest.NewServer()

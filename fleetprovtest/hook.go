@@ -1,5 +1,12 @@
 package fleetprovtest
 
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
 // HookRequest is what AWS IoT hands to the Lambda function of a
 // pre-provisioning hook (provision-wo-cert).
 type HookRequest struct {
@@ -17,7 +24,58 @@ type HookResponse struct {
 	ParameterOverrides map[string]string // merged into the parameters
 }
 
-// templateARN names the template in the account that AWS uses in its examples.
-func (s *Server) templateARN() string {
-	return "arn:aws:iot:us-east-1:123456789012:provisioningtemplate/" + s.template()
+// hookTimeout is how long a hook may take (provision-wo-cert).
+const hookTimeout = 5 * time.Second
+
+// askHook merges the hook's overrides into parameters. All the ways in which a
+// hook can fail look the same to the device.
+func (s *Server) askHook(by *session, template string, c *issued, parameters map[string]string) *Rejection {
+	if s.Hook == nil {
+		return nil
+	}
+	response, err := s.callHook(by, HookRequest{
+		ClaimCertificateID: by.certificateID,
+		CertificateID:      c.id,
+		CertificatePEM:     certificatePEM(c.certificate),
+		TemplateARN:        arn + "provisioningtemplate/" + template,
+		ClientID:           by.ClientID(),
+		Parameters:         maps.Clone(parameters),
+	})
+	if err == nil && !response.AllowProvisioning {
+		err = errors.New("it refused")
+	}
+	if err != nil {
+		s.log(by, "hook refused", "reason", err)
+		return &Rejection{StatusCode: 403, Code: "AccessDenied", Message: "Pre-provisioning hook did not allow the provisioning."}
+	}
+	maps.Copy(parameters, response.ParameterOverrides)
+	return nil
+}
+
+// callHook waits for the hook no longer than AWS IoT does, or the connection
+// lasts.
+func (s *Server) callHook(by *session, request HookRequest) (HookResponse, error) {
+	responses := make(chan HookResponse, 1)
+	failed := make(chan any, 1)
+	s.hooks.Go(func() {
+		defer func() { failed <- recover() }()
+		responses <- s.Hook(request)
+	})
+	timer := time.NewTimer(hookTimeout)
+	defer timer.Stop()
+	select {
+	case response := <-responses:
+		return response, nil
+	case reason := <-failed:
+		select {
+		case response := <-responses:
+			return response, nil
+		default:
+			return HookResponse{}, fmt.Errorf("it failed: %v", reason)
+		}
+	case <-timer.C:
+		return HookResponse{}, errors.New("it took longer than five seconds")
+	case <-by.Done():
+		return HookResponse{}, errors.New("the connection is over")
+	}
 }

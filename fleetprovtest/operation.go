@@ -1,10 +1,6 @@
 package fleetprovtest
 
-import (
-	"github.com/eclipse/paho.mqtt.golang/packets"
-
-	"github.com/fleetprov/fleetprov/internal/broker"
-)
+import "github.com/eclipse/paho.mqtt.golang/packets"
 
 // rejected is the payload on the rejected topic of every operation.
 type rejected struct {
@@ -14,18 +10,19 @@ type rejected struct {
 }
 
 // operate performs a provisioning operation and answers to the connection that
-// asked, if it listens.
-func (s *Server) operate(c *broker.Conn, o operation, p *packets.PublishPacket) {
-	s.record(Request{Op: o.op, ClientID: c.ClientID(), Topic: o.topic, Payload: p.Payload})
-	fault := s.take(o.op)
+// asked.
+func (s *Server) operate(by *session, o operation, p *packets.PublishPacket) {
+	s.record(Request{Op: o.op, ClientID: by.ClientID(), Topic: o.topic, Payload: p.Payload})
+	fault := s.take(o.op, by.ClientID())
 	// A client that has seen this knows which request takes which fault.
-	c.Acknowledge(p)
+	by.Acknowledge(p)
 
 	var answer any
 	rejection := fault.Reject
 	if fault.Reject == nil && fault.Response == nil {
-		answer, rejection = s.perform(caller{clientID: c.ClientID(), certificate: peer(c)}, o, p.Payload)
+		answer, rejection = s.perform(by, o, p.Payload)
 	}
+	s.logOperation(by, o, answer, rejection)
 	topic := o.topic + "/accepted"
 	if rejection != nil {
 		topic = o.topic + "/rejected"
@@ -35,12 +32,10 @@ func (s *Server) operate(c *broker.Conn, o operation, p *packets.PublishPacket) 
 	if response == nil {
 		response = o.format.encode(answer)
 	}
-	c.After(fault.Delay, func() {
-		fault.send(c, func() { c.Deliver(topic, response, 1) })
-	})
+	s.answer(by, topic, response, fault)
 }
 
-func (s *Server) perform(by caller, o operation, payload []byte) (any, *Rejection) {
+func (s *Server) perform(by *session, o operation, payload []byte) (any, *Rejection) {
 	switch o.op {
 	case OpCreateKeysAndCertificate:
 		return s.createKeysAndCertificate(o.format, payload)

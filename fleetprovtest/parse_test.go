@@ -59,8 +59,8 @@ func FuzzParseRequestTopic(f *testing.F) {
 			return
 		}
 		require.Equal(t, topic, o.topic)
-		require.True(t, isResponseTopic(topic+"/accepted"))
-		require.False(t, isResponseTopic(topic))
+		require.True(t, mayBePublished(topic))
+		require.False(t, mayBePublished(topic+"/accepted"))
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -47,13 +46,20 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
-// onPipes starts a server on pipes, inside a bubble.
-func onPipes(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
+// onPipesUnstarted makes a server on pipes, inside a bubble.
+func onPipesUnstarted(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
 	server.Listener.Close()
 	listener := newPipeListener()
 	server.Listener = listener
+	return server, listener
+}
+
+// onPipes starts a server on pipes, inside a bubble.
+func onPipes(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
+	t.Helper()
+	server, listener := onPipesUnstarted(t)
 	server.Start()
 	return server, listener
 }
@@ -101,85 +107,5 @@ func TestDelayIsVirtualAndHoldsUpNobodyElse(t *testing.T) {
 		assert.Zero(t, time.Since(start))
 		assert.Equal(t, createTopic+"/accepted", slow.message().TopicName)
 		assert.Equal(t, 10*time.Second, time.Since(start))
-	})
-}
-
-func TestCloseInterruptsADelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, listener := onPipes(t)
-		server.Inject(fleetprovtest.OpSubscribe, fleetprovtest.Fault{Delay: time.Hour})
-		c := dialPipe(t, server, listener, "device-1")
-		c.sendSubscribe(1, 1, flowFilters...)
-		synctest.Wait()
-
-		start := time.Now()
-		server.Close()
-		assert.Zero(t, time.Since(start))
-	})
-}
-
-func TestTokenExpiresAfterAnHour(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, listener := onPipes(t)
-		defer server.Close()
-		c := dialPipe(t, server, listener, "device-1")
-		c.conn.SetDeadline(time.Time{})
-		c.subscribe(flowFilters...)
-		keys := c.createKeys()
-		request := `{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `"}`
-
-		for range 59 { // the session is kept alive
-			<-time.After(time.Minute)
-			c.ping()
-		}
-		accepted := c.request(registerTopic, request)
-		assert.Equal(t, registerTopic+"/accepted", accepted.TopicName)
-		<-time.After(time.Minute)
-		rejected := c.request(registerTopic, request)
-		assert.Equal(t, registerTopic+"/rejected", rejected.TopicName)
-		assert.Contains(t, string(rejected.Payload), `"errorCode":"InvalidCertificateOwnershipToken"`)
-	})
-}
-
-func TestConnectionEndsWhenTheClientIsSilent(t *testing.T) {
-	for _, test := range []struct {
-		name      string
-		keepAlive uint16
-		silence   time.Duration
-	}{
-		{"after one and a half times the keep-alive", 60, 90 * time.Second},
-		{"which is 30 s if less is asked for", 5, 45 * time.Second},
-		{"1200 s if none is", 0, 30 * time.Minute},
-		{"and 1200 s if more is", 65535, 30 * time.Minute},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				server, listener := onPipes(t)
-				defer server.Close()
-				c, err := handshake(t, listener.dial(), clientConfig(server, server.ClaimCertificate()))
-				require.NoError(t, err)
-				c.conn.SetDeadline(time.Time{})
-				p := connectPacket("device-1")
-				p.Keepalive = test.keepAlive
-				c.send(p)
-				expect[*packets.ConnackPacket](c)
-				start := time.Now()
-				c.closed()
-				assert.Equal(t, test.silence, time.Since(start))
-			})
-		})
-	}
-}
-
-func TestFirstPacketIsAwaitedThirtySeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, listener := onPipes(t)
-		defer server.Close()
-		start := time.Now()
-		c, err := handshake(t, listener.dial(), clientConfig(server, server.ClaimCertificate()))
-		require.NoError(t, err)
-		c.conn.SetDeadline(time.Time{})
-		c.closed()
-		assert.Equal(t, 30*time.Second, time.Since(start))
 	})
 }

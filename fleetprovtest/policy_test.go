@@ -1,64 +1,296 @@
 package fleetprovtest_test
 
 import (
+	"crypto/elliptic"
 	"strings"
 	"testing"
 
-	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-func TestClientIDs(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	for _, test := range []struct {
-		name     string
-		clientID string
-		accepted bool
-	}{
-		{"one byte is enough", "a", true},
-		{"128 bytes are the most", strings.Repeat("a", 128), true},
-		{"129 bytes are too many", strings.Repeat("a", 129), false},
-		{"none is not enough", "", false},
-		{"a dollar sign is reserved", "$device", false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
-			require.NoError(t, err)
-			if test.accepted {
-				c.connect(test.clientID)
+// statement of a policy document. Resources are without the part of the ARN that
+// is the same for all.
+func statement(effect, action string, resources ...string) string {
+	arns := make([]string, len(resources))
+	for i, resource := range resources {
+		arns[i] = `"arn:aws:iot:us-east-1:123456789012:` + resource + `"`
+	}
+	return `{"Effect":"` + effect + `","Action":"` + action + `","Resource":[` + strings.Join(arns, ",") + `]}`
+}
+
+func allow(action string, resources ...string) string {
+	return statement("Allow", action, resources...)
+}
+
+func deny(action string, resources ...string) string { return statement("Deny", action, resources...) }
+
+func policy(statements ...string) string {
+	return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+}
+
+func claimPolicy(statements ...string) func(*fleetprovtest.Server) {
+	return func(s *fleetprovtest.Server) { s.ClaimPolicy = policy(statements...) }
+}
+
+func devicePolicy(statements ...string) func(*fleetprovtest.Server) {
+	return func(s *fleetprovtest.Server) { s.DevicePolicy = policy(statements...) }
+}
+
+var (
+	connects   = allow("iot:Connect", "*")
+	publishes  = allow("iot:Publish", "*")
+	subscribes = allow("iot:Subscribe", "*")
+	receives   = allow("iot:Receive", "*")
+)
+
+func TestPolicyOfConnect(t *testing.T) {
+	walk(t, []behaviour{
+		{
+			name:  "a client id that the policy allows connects and no other does",
+			fact:  "iot-policy-actions: iot:Connect is checked for the client id; mqtt: not authorized is return code 7",
+			setup: claimPolicy(allow("iot:Connect", "client/device-1")),
+			steps: func(d *desk) {
+				c := d.handshake(d.server.ClaimCertificate())
+				c.sendConnect("device-1")
+				c.reads("20 02 00 00")
+				d.notAuthorized(d.server.ClaimCertificate(), "device-2")
+				d.notAuthorized(d.server.ClaimCertificate(), "device-11")
+				c.ping()
+			},
+		},
+		{
+			name:  "a refused client takes over nothing",
+			fact:  "mqtt: a client that connects with a client id in use ends the older connection; one that is refused has not connected",
+			setup: devicePolicy(deny("iot:Connect", "*")),
+			steps: func(d *desk) {
+				_, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				first := d.claim("device-1")
+				d.notAuthorized(certificate, "device-1")
+				first.ping()
+			},
+		},
+		{
+			name:  "a Deny outweighs an Allow",
+			fact:  "iot-policies: an explicit deny overrides any allow",
+			setup: claimPolicy(connects, deny("iot:Connect", "client/device-1")),
+			steps: func(d *desk) {
+				d.notAuthorized(d.server.ClaimCertificate(), "device-1")
+				d.claim("device-2")
+			},
+		},
+		{
+			name:  "what no statement allows is denied",
+			fact:  "iot-policies: without an allow the answer is deny",
+			setup: claimPolicy(publishes, subscribes, receives),
+			steps: func(d *desk) { d.notAuthorized(d.server.ClaimCertificate(), "device-1") },
+		},
+		{
+			name:  "a * stands for any characters and a ? for one",
+			fact:  "iot-action-resources, iot-policies: * and ? are the wildcards of a resource",
+			setup: claimPolicy(allow("iot:Connect", "client/pump-*", "client/valve-?")),
+			steps: func(d *desk) {
+				d.claim("pump-")
+				d.claim("pump-12")
+				d.claim("valve-1")
+				d.notAuthorized(d.server.ClaimCertificate(), "valve-12")
+				d.notAuthorized(d.server.ClaimCertificate(), "valve-")
+				d.notAuthorized(d.server.ClaimCertificate(), "a-pump-1")
+			},
+		},
+		{
+			name:  "a device connects with the name of its thing only",
+			fact:  "thing-policy-variables: iot:Connection.Thing.ThingName is the thing that the client id names, and IsAttached says whether the certificate is attached to it",
+			setup: devicePolicy(`{"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:123456789012:client/${iot:Connection.Thing.ThingName}","Condition":{"Bool":{"iot:Connection.Thing.IsAttached":"true"}}}`),
+			steps: func(d *desk) {
+				_, first := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				_, second := d.enrol("test-template", `{"ThingName":"device-2"}`)
+				d.connect(first, "device-1").ping()
+				d.connect(second, "device-2").ping()
+				d.notAuthorized(first, "device-2")
+				d.notAuthorized(first, "device-3")
+			},
+		},
+	})
+}
+
+func TestPolicyOfPublish(t *testing.T) {
+	walk(t, []behaviour{
+		{
+			name: "a denied publish closes the connection without a word",
+			fact: "iot-policy-actions: iot:Publish is checked for each message; observed: the connection is closed, with no PUBACK",
+			setup: claimPolicy(connects, allow("iot:Publish", "topic/data/*", "topic/sensor/?/state"),
+				deny("iot:Publish", "topic/data/secret")),
+			steps: func(d *desk) {
+				c := d.claim("allowed")
+				c.publish("data/1", "")
+				c.publish("data/1/2", "")
+				c.publish("sensor/1/state", "")
+				for _, topic := range []string{"data", "data/secret", "sensor/12/state", "other", "Data/1"} {
+					c := d.claim("device-1")
+					c.sendPublish(2, topic, "")
+					c.closedAfter(0)
+				}
+				c.ping()
+			},
+		},
+		{
+			name:  "${iot:ClientId} is the client id of the claim",
+			fact:  "basic-policy-variables: iot:ClientId is the client id of the connection",
+			setup: claimPolicy(connects, allow("iot:Publish", "topic/data/${iot:ClientId}/*")),
+			steps: func(d *desk) {
+				c := d.claim("device-1")
+				c.publish("data/device-1/state", "")
+				c.sendPublish(2, "data/device-2/state", "")
+				c.closedAfter(0)
+			},
+		},
+		{
+			name:  "a client id with a * in it is no wildcard",
+			fact:  "iot-policy-variables: the value of a variable stands for itself; reference_policies_variables (IAM): wildcards in a value are literal",
+			setup: claimPolicy(connects, allow("iot:Publish", "topic/data/${iot:ClientId}")),
+			steps: func(d *desk) {
+				c := d.claim("*")
+				c.publish("data/*", "")
+				c.sendPublish(2, "data/device-2", "")
+				c.closedAfter(0)
+			},
+		},
+		{
+			name:  "a device publishes to the topics of its thing and no other's",
+			fact:  "thing-policy-variables: iot:Connection.Thing.ThingName is the name of the thing",
+			setup: devicePolicy(connects, allow("iot:Publish", "topic/devices/${iot:Connection.Thing.ThingName}/*")),
+			steps: func(d *desk) {
+				d.device("device-2")
+				c := d.device("device-1")
+				c.publish("devices/device-1/state", "")
+				c.sendPublish(2, "devices/device-2/state", "")
+				c.closedAfter(0)
+			},
+		},
+		{
+			name:  "a policy variable without a value matches nothing",
+			fact:  "thing-policy-variables: a client id that is not the name of a thing has no thing",
+			setup: devicePolicy(connects, allow("iot:Publish", "topic/devices/${iot:Connection.Thing.ThingName}/*")),
+			steps: func(d *desk) {
+				_, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				c := d.connect(certificate, "another")
+				c.sendPublish(2, "devices//state", "")
+				c.closedAfter(0)
+			},
+		},
+	})
+}
+
+func TestPolicyOfSubscribe(t *testing.T) {
+	walk(t, []behaviour{
+		{
+			name:  "a denied subscribe closes the connection without a word",
+			fact:  "iot-policy-actions: iot:Subscribe is checked for each topic filter; observed: the connection is closed, with no SUBACK",
+			setup: claimPolicy(connects, allow("iot:Subscribe", "topicfilter/data/*"), deny("iot:Subscribe", "topicfilter/data/secret")),
+			steps: func(d *desk) {
+				d.claim("allowed").subscribe("data/1", "data/+/state", "data/#")
+				for _, filters := range [][]string{
+					{"other"}, {"data/secret"}, {"data/1", "other"}, {"#"}, {"+/1"},
+				} {
+					c := d.claim("device-1")
+					c.sendSubscribe(1, 1, filters...)
+					c.closedAfter(0)
+				}
+			},
+		},
+		{
+			name: "a server set so refuses only the filters denied with 0x80",
+			fact: "mqtt: a subscription that is refused is answered 0x80 (MQTT 3.1.1 section 3.9.3)",
+			setup: func(s *fleetprovtest.Server) {
+				s.RefuseWithSUBACK = true
+				s.ClaimPolicy = policy(connects, publishes, receives, allow("iot:Subscribe", "topicfilter/data/*"))
+			},
+			steps: func(d *desk) {
+				c := d.claim("device-1")
+				c.sendSubscribe(1, 1, "other", "data/1", "more")
+				c.reads("90 05 00 01 80 01 80")
+				c.publish("other", "")
+				c.publish("data/1", "hello")
+				assert.Equal(d, "data/1", c.message().TopicName)
+				c.silent(patience)
+			},
+		},
+		{
+			name:  "a policy is compared with the text of the filter",
+			fact:  "pub-sub-policy: + and # in a policy are characters as any other, and * in a topicfilter matches them",
+			setup: claimPolicy(connects, allow("iot:Subscribe", "topicfilter/a/#", "topicfilter/b/+", "topicfilter/c/*")),
+			steps: func(d *desk) {
+				d.claim("allowed").subscribe("a/#", "b/+", "c/+/d", "c/#")
+				for _, filter := range []string{"a/1", "a/+", "b/1"} {
+					c := d.claim("device-1")
+					c.sendSubscribe(1, 1, filter)
+					c.closedAfter(0)
+				}
+			},
+		},
+	})
+}
+
+func TestPolicyOfReceive(t *testing.T) {
+	walk(t, []behaviour{
+		{
+			name:  "a claim that may not receive gets a SUBACK and a PUBACK and then silence",
+			fact:  "iot-policy-actions: iot:Receive is checked for each message that is to be delivered; provision-wo-cert: a claim policy has it beside iot:Publish",
+			setup: claimPolicy(connects, publishes, subscribes),
+			steps: func(d *desk) {
+				c := d.claim("device-1")
+				c.sendSubscribe(1, 1, csrTopic+"/accepted", csrTopic+"/rejected")
+				c.reads("90 04 00 01 01 01")
+				c.sendPublish(2, csrTopic, csrPayload(d.T, csr(d.T, ecKey(d.T, elliptic.P256()), nil)))
+				c.reads("40 02 00 02")
+				c.silent(patience)
+				assert.Len(d, d.server.Certificates(), 1, "the operation has taken effect")
+			},
+		},
+		{
+			name:  "a device that may not receive a topic hears the others that its filter matches",
+			fact:  "iot-policy-actions: iot:Receive is checked for the topic of the message, not for the filter",
+			setup: devicePolicy(connects, publishes, subscribes, receives, deny("iot:Receive", "topic/data/secret")),
+			steps: func(d *desk) {
+				listener, sender := d.device("listener"), d.device("sender")
+				listener.subscribe("data/#")
+				sender.publish("data/secret", "")
+				sender.publish("data/public", "")
+				assert.Equal(d, "data/public", listener.message().TopicName)
+				listener.silent(patience)
+			},
+		},
+	})
+}
+
+// The filters and the topics of a claim, of which those that are allowed are
+// what AWS's page has in its least-privilege policy.
+func TestPolicyOfTheClaimIsTheLeastThereIs(t *testing.T) {
+	const fact = "provision-wo-cert: the claim policy allows the certificates' topics and those of its template"
+	subscription := func(name string, allowed bool, filters ...string) behaviour {
+		return behaviour{name: "a subscription to " + name, fact: fact, steps: func(d *desk) {
+			c := d.claim("device-1")
+			if allowed {
+				c.subscribe(filters...)
 				return
 			}
-			c.sendConnect(test.clientID)
-			c.closed()
-		})
+			c.sendSubscribe(1, 1, filters...)
+			c.closedAfter(0)
+		}}
 	}
-}
-
-func TestSecondConnectionDropsTheFirst(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	first := connectAs(t, server, server.ClaimCertificate(), "device-1")
-	other := connectAs(t, server, server.ClaimCertificate(), "device-2")
-	second := connectAs(t, server, server.ClaimCertificate(), "device-1")
-	first.closed()
-	second.ping()
-	other.ping()
-}
-
-func TestClaimMaySubscribeToAnswersOnly(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	for _, test := range []struct {
-		name    string
-		filters []string
-		allowed bool
-	}{
-		{"the answers of the flow", flowFilters, true},
-		{"the answers in CBOR", []string{
+	denied := func(topic string) behaviour {
+		return behaviour{name: "a message to " + topic, fact: fact, steps: func(d *desk) {
+			c := d.claim("device-1")
+			c.sendPublish(2, topic, "{}")
+			c.closedAfter(0)
+		}}
+	}
+	walk(t, []behaviour{
+		subscription("the answers of the flow is granted", true, flowFilters...),
+		subscription("the answers in CBOR is granted", true,
 			"$aws/certificates/create/cbor/accepted",
 			"$aws/certificates/create/cbor/rejected",
 			"$aws/certificates/create-from-csr/cbor/accepted",
@@ -66,135 +298,40 @@ func TestClaimMaySubscribeToAnswersOnly(t *testing.T) {
 			"$aws/provisioning-templates/test-template/provision/cbor/accepted",
 			"$aws/provisioning-templates/test-template/provision/cbor/rejected",
 			"$aws/certificates/create-from-csr/json/accepted",
-			"$aws/certificates/create-from-csr/json/rejected",
-		}, true},
-		{"another template", []string{"$aws/provisioning-templates/other/provision/json/accepted"}, true},
-		{"an ordinary topic", []string{"telemetry"}, false},
-		{"an ordinary topic among answers", append([]string{"telemetry"}, flowFilters...), false},
-		{"everything", []string{"#"}, false},
-		{"a wildcard over answers", []string{"$aws/certificates/create/json/+"}, false},
-		{"requests", []string{"$aws/certificates/create/json"}, false},
-		{"a format that does not exist", []string{"$aws/certificates/create/xml/accepted"}, false},
-		{"an answer that does not exist", []string{"$aws/certificates/create/json/maybe"}, false},
-		{"another reserved topic", []string{"$aws/things/device-1/shadow/get/accepted"}, false},
-		{"a template name that cannot be", []string{"$aws/provisioning-templates/" + strings.Repeat("a", 37) + "/provision/json/accepted"}, false},
+			"$aws/certificates/create-from-csr/json/rejected"),
+		subscription("a wildcard over answers is granted", true, "$aws/certificates/create/json/+", "$aws/certificates/create/#"),
+		subscription("another template's answers is not", false, "$aws/provisioning-templates/other/provision/json/accepted"),
+		subscription("an ordinary topic is not", false, "telemetry"),
+		subscription("an ordinary topic among answers is not", false, append([]string{"telemetry"}, flowFilters...)...),
+		subscription("everything is not", false, "#"),
+		subscription("everything of AWS is not", false, "$aws/#"),
+		subscription("a shadow is not", false, "$aws/things/device-1/shadow/get/accepted"),
+		denied("telemetry"),
+		denied("$aws/provisioning-templates/other/provision/json"),
+		denied("$aws/things/device-1/shadow/update"),
+		{
+			name:  "a claim may provision with each template there is",
+			fact:  fact,
+			setup: withTemplates("early", minimalTemplate),
+			steps: func(d *desk) {
+				require.NoError(d, d.server.AddTemplate("late", minimalTemplate))
+				for _, template := range []string{"test-template", "early", "late"} {
+					d.enrol(template, `{}`)
+				}
+			},
+		},
+	})
+}
+
+func TestPoliciesAreChecked(t *testing.T) {
+	for _, set := range []func(*fleetprovtest.Server){
+		func(s *fleetprovtest.Server) { s.ClaimPolicy = `{"Version":"2012-10-17"}` },
+		func(s *fleetprovtest.Server) { s.DevicePolicy = "policy" },
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := connectClaim(t, server)
-			c.sendSubscribe(1, 1, test.filters...)
-			if test.allowed {
-				assert.Len(t, expect[*packets.SubackPacket](c).ReturnCodes, len(test.filters))
-				c.ping()
-			} else {
-				c.closed()
-			}
-		})
+		server := fleetprovtest.NewUnstartedServer()
+		defer server.Close()
+		set(server)
+		assert.Panics(t, server.Start)
+		assert.Error(t, server.AddPolicy("name", "policy"))
 	}
-}
-
-func TestClaimMayPublishRequestsOnly(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	for _, topic := range []string{
-		"telemetry",
-		"$aws/certificates/create/json/accepted",
-		"$aws/certificates/create/xml",
-		"$aws/certificates/create",
-		"$aws/provisioning-templates/test-template/provision",
-		"$aws/provisioning-templates//provision/json",
-		"$aws/things/device-1/shadow/update",
-	} {
-		t.Run(topic, func(t *testing.T) {
-			c := connectClaim(t, server)
-			c.subscribe(flowFilters...)
-			c.sendPublish(2, topic, "{}")
-			c.closed()
-		})
-	}
-	assert.Empty(t, server.Certificates())
-}
-
-func TestRulesOfTheConnection(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	publish := func(change func(*packets.PublishPacket)) packets.ControlPacket {
-		p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
-		p.TopicName = createTopic
-		change(p)
-		return p
-	}
-	for _, test := range []struct {
-		name   string
-		act    func(*client)
-		expect func(*client)
-	}{
-		{"nine filters are too many", func(c *client) {
-			c.sendSubscribe(1, 1, append(flowFilters, append(flowFilters, flowFilters[0])...)...)
-		}, (*client).closed},
-		{"a subscription at QoS 2 is met with silence", func(c *client) {
-			c.sendSubscribe(1, 2, flowFilters...)
-		}, (*client).ping},
-		{"a message at QoS 2 is met with silence", func(c *client) {
-			c.send(publish(func(p *packets.PublishPacket) { p.Qos, p.MessageID = 2, 1 }))
-		}, (*client).ping},
-		{"a retained request ends the connection", func(c *client) {
-			c.send(publish(func(p *packets.PublishPacket) { p.Retain = true }))
-		}, (*client).closed},
-		{"a payload over 128 KB ends the connection", func(c *client) {
-			// The server need not read it all.
-			publish(func(p *packets.PublishPacket) { p.Payload = make([]byte, 128<<10+1) }).Write(c.conn)
-		}, (*client).closed},
-		{"a payload of 128 KB does not", func(c *client) {
-			c.send(publish(func(p *packets.PublishPacket) { p.Payload = make([]byte, 128<<10) }))
-		}, func(c *client) {
-			c.message() // it is refused for being no JSON
-			c.ping()
-		}},
-		{"a second CONNECT ends the connection", func(c *client) { c.sendConnect("again") }, (*client).closed},
-		{"DISCONNECT ends the connection", func(c *client) {
-			c.send(packets.NewControlPacket(packets.Disconnect))
-		}, (*client).closed},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := connectClaim(t, server)
-			c.subscribe(createTopic + "/rejected") // not to what an operation that succeeds answers
-			before := len(server.Certificates())
-			test.act(c)
-			test.expect(c)
-			assert.Len(t, server.Certificates(), before)
-		})
-	}
-}
-
-func TestNothingMayBeSentBeforeTheCONNACK(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Delay: patience})
-	c, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
-	require.NoError(t, err)
-	c.sendConnect("device-1")
-	c.sendSubscribe(1, 1, flowFilters...)
-	c.closed()
-}
-
-func TestAnswersGoToTheConnectionThatAskedIfItListens(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	asking := connectAs(t, server, server.ClaimCertificate(), "asking")
-	asking.subscribe(flowFilters...)
-	listening := connectAs(t, server, server.ClaimCertificate(), "listening")
-	listening.subscribe(flowFilters...)
-	deaf := connectAs(t, server, server.ClaimCertificate(), "deaf")
-
-	asking.createKeys()
-	listening.ping()
-
-	deaf.publish(createTopic, "")
-	deaf.ping()
-	assert.Len(t, server.Certificates(), 2, "what is not listened to takes effect")
-
-	deaf.sendSubscribe(1, 0, createTopic+"/accepted")
-	assert.Equal(t, []byte{0}, expect[*packets.SubackPacket](deaf).ReturnCodes)
-	deaf.publish(createTopic, "")
-	assert.Equal(t, byte(0), deaf.message().Qos, "an answer comes with the QoS that was granted")
 }

@@ -1,12 +1,12 @@
 package fleetprovtest
 
 import (
+	"maps"
 	"math"
 	"time"
 )
 
-// Quota is how many requests of one operation an account may make, all its
-// devices together. It is a token bucket, full at first. A request over the
+// Quota is how many requests of one operation may be made. It is a token bucket, full at first. A request over the
 // quota has no effect. The zero Quota lets nothing pass.
 type Quota struct {
 	// PerSecond is how many requests pass in a second in the long run. It is
@@ -53,13 +53,51 @@ func (q Quota) refusal(op Op) Fault {
 	}
 }
 
-// throttleLocked reports whether a request of op is over its quota.
-func (s *Server) throttleLocked(op Op) bool {
-	quota, limited := s.Quotas[op]
-	if !limited {
-		return false
+// AWSQuotas returns the quotas of an AWS account that has not asked for more
+// (AWS general reference, "iot-core"), with rejections where there are any.
+func AWSQuotas() map[Op]Quota {
+	return map[Op]Quota{
+		OpConnect:                  {PerSecond: 500},
+		OpSubscribe:                {PerSecond: 500},
+		OpCreateKeysAndCertificate: {PerSecond: 10},
+		OpCreateCertificateFromCSR: {PerSecond: 20},
+		OpRegisterThing:            {PerSecond: 10},
 	}
-	spent, within := quota.spend(s.spent[op], time.Now())
-	s.spent[op] = spent
-	return !within
+}
+
+// spender is whose bucket it is.
+type spender struct {
+	op       Op
+	clientID string // "" for the account
+}
+
+// throttleLocked returns the quota that a request is over, or nil.
+func (s *Server) throttleLocked(op Op, clientID string) *Quota {
+	if quota, limited := s.ClientQuotas[op]; limited && !s.spendLocked(quota, spender{op, clientID}) {
+		return &quota
+	}
+	if quota, limited := s.Quotas[op]; limited && !s.spendLocked(quota, spender{op: op}) {
+		return &quota
+	}
+	return nil
+}
+
+// maxSpenders is how many buckets are kept before the full ones are forgotten.
+const maxSpenders = 10_000
+
+func (s *Server) spendLocked(quota Quota, by spender) bool {
+	now := s.now()
+	if len(s.spent) >= maxSpenders {
+		maps.DeleteFunc(s.spent, func(by spender, spent spending) bool {
+			return by.clientID != "" && s.ClientQuotas[by.op].refilled(spent, now)
+		})
+	}
+	spent, within := quota.spend(s.spent[by], now)
+	s.spent[by] = spent
+	return within
+}
+
+// refilled reports whether a bucket is full again.
+func (q Quota) refilled(s spending, now time.Time) bool {
+	return q.PerSecond*now.Sub(s.at).Seconds() >= s.requests
 }

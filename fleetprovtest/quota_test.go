@@ -14,10 +14,7 @@ import (
 // withQuotas starts a server that throttles, inside a bubble.
 func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (*fleetprovtest.Server, *pipeListener) {
 	t.Helper()
-	server := fleetprovtest.NewUnstartedServer()
-	server.Listener.Close()
-	listener := newPipeListener()
-	server.Listener = listener
+	server, listener := onPipesUnstarted(t)
 	server.Quotas = quotas
 	server.Start()
 	t.Cleanup(server.Close)
@@ -118,6 +115,110 @@ func TestThrottledOperationHasNoEffect(t *testing.T) {
 			assert.Len(t, server.Things(), 1)
 		})
 	}
+}
+
+func TestAWSQuotas(t *testing.T) {
+	// AWS general reference, AWS IoT Core endpoints and quotas.
+	for op, perSecond := range map[fleetprovtest.Op]int{
+		fleetprovtest.OpConnect:                  500,
+		fleetprovtest.OpSubscribe:                500,
+		fleetprovtest.OpCreateKeysAndCertificate: 10,
+		fleetprovtest.OpCreateCertificateFromCSR: 20,
+		fleetprovtest.OpRegisterThing:            10,
+	} {
+		assert.Equal(t, fleetprovtest.Quota{PerSecond: float64(perSecond)}, fleetprovtest.AWSQuotas()[op], op)
+	}
+	assert.Len(t, fleetprovtest.AWSQuotas(), 5)
+
+	fleetprovtest.AWSQuotas()[fleetprovtest.OpConnect] = fleetprovtest.Quota{}
+	assert.NotZero(t, fleetprovtest.AWSQuotas()[fleetprovtest.OpConnect], "each call gives the caller's own")
+}
+
+func TestQuotas(t *testing.T) {
+	type quotas = map[fleetprovtest.Op]fleetprovtest.Quota
+	const fact = "AWS IoT Core quotas: requests over the quota of the account are throttled; observed: with statusCode 429, or by closing the connection"
+	subscribed := func(d *desk, clientID string) *client {
+		d.Helper()
+		c := d.claim(clientID)
+		c.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")
+		return c
+	}
+	walk(t, []behaviour{
+		{
+			name:  "the account's quota is for all clients together",
+			fact:  fact,
+			setup: func(s *fleetprovtest.Server) { s.Quotas = fleetprovtest.AWSQuotas() },
+			steps: func(d *desk) {
+				first, second := subscribed(d, "device-1"), subscribed(d, "device-2")
+				for range 10 {
+					rejects(d.T, first.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
+					rejects(d.T, second.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
+				}
+				for _, c := range []*client{first, second} {
+					assert.JSONEq(d, throttledPayload, string(c.request(csrTopic, badCSR).Payload))
+				}
+				d.pass(50 * time.Millisecond) // one of 20 in a second
+				rejects(d.T, first.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
+				rejects(d.T, second.request(csrTopic, badCSR), 429, "TooManyRequests")
+			},
+		},
+		{
+			name: "a client id's quota is its own",
+			fact: "AWS IoT Core quotas: some are for a client id, such as one CONNECT a second",
+			setup: func(s *fleetprovtest.Server) {
+				s.ClientQuotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 2}}
+			},
+			steps: func(d *desk) {
+				first := subscribed(d, "device-1")
+				assert.Equal(d, 2, first.passing())
+				first = subscribed(d, "device-1")
+				assert.Zero(d, first.passing(), "a new connection does not help")
+				assert.Equal(d, 2, subscribed(d, "device-2").passing())
+			},
+		},
+		{
+			name: "a request over a client's quota takes nothing of the account's",
+			fact: fact,
+			setup: func(s *fleetprovtest.Server) {
+				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {Burst: 3}}
+				s.ClientQuotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {Burst: 2}}
+			},
+			steps: func(d *desk) {
+				assert.Equal(d, 2, subscribed(d, "device-1").passing())
+				assert.Equal(d, 1, subscribed(d, "device-2").passing())
+			},
+		},
+		{
+			name: "a client that connects again too soon is closed without a CONNACK",
+			fact: "AWS IoT Core quotas: a client id connects once a second; observed: once in ten",
+			setup: func(s *fleetprovtest.Server) {
+				s.ClientQuotas = quotas{fleetprovtest.OpConnect: {PerSecond: 0.1}}
+			},
+			steps: func(d *desk) {
+				first := d.claim("device-1")
+				again := d.handshake(d.server.ClaimCertificate())
+				again.sendConnect("device-1")
+				again.closedAfter(0)
+				first.ping()
+				d.claim("device-2").ping()
+				d.pass(10 * time.Second)
+				d.claim("device-1").ping()
+			},
+		},
+		{
+			name: "by the clock that the test moves, too",
+			fact: fact,
+			setup: func(s *fleetprovtest.Server) {
+				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 3}}
+			},
+			steps: func(d *desk) {
+				c := subscribed(d, "device-1")
+				assert.Equal(d, 3, c.passing())
+				d.server.Advance(2 * time.Second)
+				assert.Equal(d, 3, c.passing())
+			},
+		},
+	})
 }
 
 func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {

@@ -2,17 +2,9 @@ package fleetprovtest
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
-	"maps"
 	"slices"
 	"time"
-)
-
-const (
-	statusPending = "PENDING_ACTIVATION"
-	statusActive  = "ACTIVE"
 )
 
 // Request is one that the server has received, whatever became of it.
@@ -28,7 +20,7 @@ type Request struct {
 // Certificate is one that the server has issued.
 type Certificate struct {
 	ID          string // hex of the SHA-256 of the DER form
-	Status      string // "PENDING_ACTIVATION" or "ACTIVE"
+	Status      string // [StatusPendingActivation], [StatusActive], [StatusInactive] or [StatusRevoked]
 	ThingName   string // "" until registered
 	Certificate *x509.Certificate
 }
@@ -38,28 +30,12 @@ type Thing struct {
 	Name           string
 	Parameters     map[string]string // of the last registration, the hook's overrides included
 	CertificateIDs []string          // in order of registration
-}
 
-// issued is a certificate with what RegisterThing needs to know of it.
-type issued struct {
-	certificate *x509.Certificate
-	token       string
-	issuedAt    time.Time
-	thingName   string // "" until registered
-}
-
-func (c *issued) id() string { return certificateID(c.certificate) }
-
-func (c *issued) status() string {
-	if c.thingName == "" {
-		return statusPending
-	}
-	return statusActive
-}
-
-func certificateID(certificate *x509.Certificate) string {
-	sum := sha256.Sum256(certificate.Raw)
-	return hex.EncodeToString(sum[:])
+	// From the template's thing resource.
+	Attributes   map[string]string
+	Type         string
+	Groups       []string
+	BillingGroup string
 }
 
 // Requests returns what the server has received, in order: connections with a
@@ -75,16 +51,17 @@ func (s *Server) Requests() []Request {
 	return requests
 }
 
-// Certificates returns the certificates issued, in that order. The claim is not
-// among them.
+// Certificates returns the certificates issued, in that order, without those that
+// have disappeared with their token or were deleted. The claim is not among them.
 func (s *Server) Certificates() []Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.registry.expire(s.now())
 	var certificates []Certificate
-	for _, c := range s.certificates {
+	for _, c := range s.registry.certificates {
 		certificates = append(certificates, Certificate{
-			ID:          c.id(),
-			Status:      c.status(),
+			ID:          c.id,
+			Status:      c.status,
 			ThingName:   c.thingName,
 			Certificate: c.certificate,
 		})
@@ -97,19 +74,18 @@ func (s *Server) Things() []Thing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var things []Thing
-	for _, t := range s.things {
-		things = append(things, Thing{
-			Name:           t.Name,
-			Parameters:     maps.Clone(t.Parameters),
-			CertificateIDs: slices.Clone(t.CertificateIDs),
-		})
+	for _, t := range s.registry.things {
+		things = append(things, t.clone())
 	}
 	return things
 }
 
 func (s *Server) record(r Request) {
-	r.Time = time.Now()
+	r.Time = s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, r)
+	if s.MaxRequests > 0 && len(s.requests) > s.MaxRequests {
+		s.requests = s.requests[len(s.requests)-s.MaxRequests:]
+	}
 }

@@ -1,29 +1,21 @@
 package fleetprovtest
 
 import (
-	"crypto/x509"
-	"maps"
-	"time"
-)
+	"errors"
+	"unicode/utf8"
 
-// tokenLifetime is how long a certificate waits for its registration
-// (provision-wo-cert).
-const tokenLifetime = time.Hour
+	"github.com/fleetprov/fleetprov/internal/iottemplate"
+)
 
 // registered is the answer to RegisterThing.
 type registered struct {
-	ThingName           string            `json:"thingName"`
+	ThingName           string            `json:"thingName,omitempty"`
 	DeviceConfiguration map[string]string `json:"deviceConfiguration,omitzero"`
 }
 
-// caller is who asks.
-type caller struct {
-	clientID    string
-	certificate *x509.Certificate
-}
-
-func (s *Server) registerThing(by caller, template string, f format, payload []byte) (any, *Rejection) {
-	if template != s.template() {
+func (s *Server) registerThing(by *session, template string, f format, payload []byte) (any, *Rejection) {
+	evaluate := s.templateNamed(template)
+	if evaluate == nil {
 		return nil, &Rejection{StatusCode: 404, Code: "ResourceNotFoundException", Message: "Template " + template + " not found."}
 	}
 	members, err := f.parse(payload)
@@ -38,22 +30,43 @@ func (s *Server) registerThing(by caller, template string, f format, payload []b
 	if err != nil {
 		return nil, badRequest("InvalidParameters", err.Error())
 	}
+	if err := parametersError(parameters); err != nil {
+		return nil, badRequest("InvalidParameters", err.Error())
+	}
 	c := s.redeem(token)
 	if c == nil {
 		return nil, badRequest("InvalidCertificateOwnershipToken", "The certificate ownership token is not known or has expired.")
 	}
-	if rejection := s.askHook(by, c.certificate, parameters); rejection != nil {
+	if rejection := s.askHook(by, template, c, parameters); rejection != nil {
 		return nil, rejection
 	}
-	for _, name := range s.Parameters {
-		if _, ok := parameters[name]; !ok {
-			return nil, badRequest("InvalidParameters", "The template requires the parameter "+name+".")
+	registration, err := evaluate(c.id, parameters)
+	if err != nil {
+		return nil, badRequest("InvalidParameters", err.Error())
+	}
+	name, err := s.apply(c, registration, parameters)
+	if errors.Is(err, iottemplate.ErrConflict) {
+		return nil, &Rejection{StatusCode: 409, Code: "ResourceConflictsException", Message: err.Error()}
+	}
+	if err != nil {
+		return nil, badRequest("InvalidRequest", err.Error())
+	}
+	return registered{ThingName: name, DeviceConfiguration: registration.DeviceConfiguration}, nil
+}
+
+// Limits of a parameter, in characters (API_RegisterThing).
+const (
+	maxParameterKey   = 2048
+	maxParameterValue = 4096
+)
+
+func parametersError(parameters map[string]string) error {
+	for key, value := range parameters {
+		if utf8.RuneCountInString(key) > maxParameterKey || utf8.RuneCountInString(value) > maxParameterValue {
+			return errors.New("a parameter is too long")
 		}
 	}
-	return registered{
-		ThingName:           s.activate(c, parameters),
-		DeviceConfiguration: s.DeviceConfiguration,
-	}, nil
+	return nil
 }
 
 // redeem returns the certificate that a token belongs to. A token is good for
@@ -61,65 +74,66 @@ func (s *Server) registerThing(by caller, template string, f format, payload []b
 func (s *Server) redeem(token string) *issued {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.certificates {
-		if c.token == token && time.Since(c.issuedAt) < tokenLifetime {
-			return c
-		}
-	}
-	return nil
+	s.registry.expire(s.now())
+	return s.registry.byToken[token]
 }
 
-// askHook merges the hook's overrides into parameters.
-func (s *Server) askHook(by caller, certificate *x509.Certificate, parameters map[string]string) *Rejection {
-	if s.Hook == nil {
-		return nil
-	}
-	response := s.Hook(HookRequest{
-		ClaimCertificateID: certificateID(by.certificate),
-		CertificateID:      certificateID(certificate),
-		CertificatePEM:     certificatePEM(certificate),
-		TemplateARN:        s.templateARN(),
-		ClientID:           by.clientID,
-		Parameters:         maps.Clone(parameters),
-	})
-	if !response.AllowProvisioning {
-		return &Rejection{StatusCode: 403, Code: "AccessDenied", Message: "Pre-provisioning hook did not allow the provisioning."}
-	}
-	maps.Copy(parameters, response.ParameterOverrides)
-	return nil
-}
-
-// activate returns the name of the thing that the certificate now belongs to. A
-// certificate that has one keeps it.
-func (s *Server) activate(c *issued, parameters map[string]string) string {
+// apply does to the thing and the certificate what the template says, and returns
+// the name of the thing. A certificate that is registered stays as it is: its
+// device asks again because it has not seen the answer.
+func (s *Server) apply(c *issued, registration *iottemplate.Registration, parameters map[string]string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.thingName == "" {
-		c.thingName = thingName(c.id(), parameters)
-		thing := s.thingLocked(c.thingName)
+	if c.registered {
+		return c.thingName, nil
+	}
+	thing, err := s.thingLocked(registration.Thing)
+	if err != nil {
+		return "", err
+	}
+	status := c.status
+	if wanted := registration.Certificate; wanted != nil {
+		if status, err = wanted.Override.Apply(c.status, wanted.Status); err != nil {
+			return "", err
+		}
+	}
+	if err := s.attachLocked(c, registration.Policies); err != nil {
+		return "", err
+	}
+	if thing != nil {
 		thing.Parameters = parameters
-		thing.CertificateIDs = append(thing.CertificateIDs, c.id())
+		thing.CertificateIDs = append(thing.CertificateIDs, c.id)
+		s.registry.put(thing)
+		s.keepLocked(stateRecord{Thing: thing})
+		c.thingName = thing.Name
 	}
-	return c.thingName
+	c.registered, c.status = true, status
+	s.keepLocked(c.record())
+	return c.thingName, nil
 }
 
-// thingLocked returns the thing with a name, a new one if there is none.
-func (s *Server) thingLocked(name string) *Thing {
-	for _, t := range s.things {
-		if t.Name == name {
-			return t
+// thingLocked returns what the thing is to become, or nil if the template has
+// none.
+func (s *Server) thingLocked(wanted *iottemplate.Thing) (*Thing, error) {
+	if wanted == nil {
+		return nil, nil
+	}
+	thing := Thing{Name: wanted.Name}
+	result := *wanted
+	if existing := s.registry.byName[wanted.Name]; existing != nil {
+		thing = existing.clone()
+		var err error
+		if result, err = wanted.Override.Apply(existing.definition(), *wanted); err != nil {
+			return nil, err
 		}
 	}
-	t := &Thing{Name: name}
-	s.things = append(s.things, t)
-	return t
+	thing.Attributes, thing.Type = result.Attributes, result.Type
+	thing.Groups, thing.BillingGroup = result.Groups, result.BillingGroup
+	return &thing, nil
 }
 
-func thingName(certificateID string, parameters map[string]string) string {
-	for _, parameter := range []string{"ThingName", "SerialNumber"} {
-		if name := parameters[parameter]; name != "" {
-			return name
-		}
+func (t *Thing) definition() iottemplate.Thing {
+	return iottemplate.Thing{
+		Name: t.Name, Attributes: t.Attributes, Type: t.Type, Groups: t.Groups, BillingGroup: t.BillingGroup,
 	}
-	return "thing-" + certificateID[:16]
 }

@@ -1,11 +1,9 @@
 package fleetprovtest_test
 
 import (
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
@@ -89,21 +87,6 @@ func TestRegisterThingRejects(t *testing.T) {
 	assert.Equal(t, "PENDING_ACTIVATION", server.Certificates()[0].Status)
 }
 
-func TestUnknownTemplateIsNotFound(t *testing.T) {
-	server := fleetprovtest.NewUnstartedServer()
-	server.Template = "ours"
-	server.Start()
-	defer server.Close()
-	c := connectClaim(t, server)
-	const theirs = "$aws/provisioning-templates/theirs/provision/json"
-	c.subscribe(theirs+"/accepted", theirs+"/rejected")
-	answer := c.request(theirs, `{}`)
-	assert.Equal(t, theirs+"/rejected", answer.TopicName)
-	got := decode[rejection](t, answer.Payload)
-	assert.Equal(t, 404, got.StatusCode)
-	assert.Equal(t, "ResourceNotFoundException", got.ErrorCode)
-}
-
 func TestThingNames(t *testing.T) {
 	server := fleetprovtest.NewServer()
 	defer server.Close()
@@ -148,50 +131,4 @@ func TestDeviceConfigurationMayBeEmpty(t *testing.T) {
 	token := c.createKeys().CertificateOwnershipToken
 	answer := c.request(registerTopic, `{"certificateOwnershipToken":"`+token+`","parameters":{"ThingName":"a"}}`)
 	assert.JSONEq(t, `{"thingName":"a","deviceConfiguration":{}}`, string(answer.Payload))
-}
-
-func TestHookDecides(t *testing.T) {
-	var mu sync.Mutex
-	var calls []fleetprovtest.HookRequest
-	server := fleetprovtest.NewUnstartedServer()
-	server.Template = "hooked"
-	server.Parameters = []string{"SerialNumber", "Site"}
-	server.Hook = func(r fleetprovtest.HookRequest) fleetprovtest.HookResponse {
-		mu.Lock()
-		defer mu.Unlock()
-		calls = append(calls, r)
-		if len(calls) == 1 {
-			return fleetprovtest.HookResponse{}
-		}
-		r.Parameters["Injected"] = "by writing to the request"
-		return fleetprovtest.HookResponse{AllowProvisioning: true, ParameterOverrides: map[string]string{"Site": "Bern"}}
-	}
-	server.Start()
-	defer server.Close()
-
-	const topic = "$aws/provisioning-templates/hooked/provision/json"
-	c := connectAs(t, server, server.ClaimCertificate(), "device-1")
-	c.subscribe(createTopic+"/accepted", topic+"/accepted", topic+"/rejected")
-	keys := c.createKeys()
-	request := `{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `","parameters":{"SerialNumber":"SN-1","Site":"Basel"}}`
-
-	answer := c.request(topic, request)
-	require.Equal(t, topic+"/rejected", answer.TopicName)
-	got := decode[rejection](t, answer.Payload)
-	assert.Equal(t, 403, got.StatusCode)
-	assert.Equal(t, "AccessDenied", got.ErrorCode)
-	assert.Equal(t, "PENDING_ACTIVATION", server.Certificates()[0].Status)
-
-	require.Equal(t, topic+"/accepted", c.request(topic, request).TopicName)
-	assert.Equal(t, map[string]string{"SerialNumber": "SN-1", "Site": "Bern"}, server.Things()[0].Parameters)
-
-	require.Len(t, calls, 2)
-	assert.Equal(t, fleetprovtest.HookRequest{
-		ClaimCertificateID: sha256Hex(server.ClaimCertificate().Leaf.Raw),
-		CertificateID:      keys.CertificateID,
-		CertificatePEM:     keys.CertificatePEM,
-		TemplateARN:        "arn:aws:iot:us-east-1:123456789012:provisioningtemplate/hooked",
-		ClientID:           "device-1",
-		Parameters:         map[string]string{"SerialNumber": "SN-1", "Site": "Basel"},
-	}, calls[0])
 }

@@ -11,41 +11,44 @@
 // [Server.Inject] makes the endpoint misbehave; [Server.Requests],
 // [Server.Certificates] and [Server.Things] tell what it has seen and done.
 //
+// # Policies, templates, hook
+//
+// What a certificate may do is what its AWS IoT policy documents say:
+// [Server.ClaimPolicy] and [Server.DevicePolicy]. A template is the few fields of
+// [Server], or one of AWS's template bodies, see [Server.AddTemplate].
+// [Server.Hook] is the pre-provisioning hook. [Server.Advance] moves the clock by
+// which certificates and tokens expire.
+//
 // # Limits
 //
 // What it answers follows the AWS pages fleet-provision-api, provision-wo-cert,
-// mqtt and protocols. AWS IoT does more:
+// provision-template, mqtt and protocols. AWS IoT does more:
 //
-//   - It speaks MQTT 3.1.1 only, over TLS; there is no MQTT 5, no WebSocket, and
-//     ALPN and SNI are accepted as they come.
-//   - A template is a name, a list of required parameters and a device
-//     configuration. It has no default values, resources, policies or groups.
-//     The thing is named after the parameter ThingName, else SerialNumber, else
-//     "thing-" and the first 16 digits of the certificate id.
-//   - There are no policies. The claim certificate may use the topics of the
-//     three operations, each spelled out and without wildcards; a certificate
-//     that RegisterThing has activated may use those and every topic that does
-//     not start with $.
-//   - Nothing is throttled unless [Server.Quotas] says so, nothing lags, and
-//     answers keep their order unless a [Fault] says otherwise.
-//   - A certificate whose ownership token has expired stays on the list, and no
-//     certificate is ever deactivated or revoked.
-//   - There are no retained messages, wills, persistent sessions, shadows, jobs,
-//     or messages sent again for want of a PUBACK.
-//   - The pre-provisioning hook is not cut off after five seconds.
+//   - It speaks MQTT 3.1.1 and MQTT 5 over TLS; there is no WebSocket.
+//   - There are no retained messages, wills, persistent sessions, shared
+//     subscriptions, or messages sent again for want of a PUBACK. Shadows, jobs and
+//     the other services behind $aws are not there: what the policy allows is
+//     acknowledged, and nothing answers.
+//   - Of a policy's resources, the region and the account are not compared. A policy
+//     counts from the moment the client connects.
+//   - Thing types, groups and billing groups need not exist before.
+//   - Nothing is throttled unless [Server.Quotas] and [Server.ClientQuotas] say so,
+//     and answers keep their order unless a [Fault] says otherwise.
 package fleetprovtest
 
 import (
 	"crypto/tls"
-	"crypto/x509"
+	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
-
-	"software.sslmate.com/src/go-pkcs12"
+	"sync/atomic"
+	"time"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
-	"github.com/fleetprov/fleetprov/internal/testca"
+	"github.com/fleetprov/fleetprov/internal/iotpolicy"
+	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
 
 // Server is an AWS IoT provisioning endpoint on the loopback interface. Its
@@ -59,14 +62,30 @@ type Server struct {
 	Listener net.Listener
 
 	// TLS is the optional TLS configuration. Start keeps the fields that are
-	// set and fills in the rest, such as a certificate for localhost,
-	// 127.0.0.1 and ::1; session tickets are always off. ClientCAs, if set,
+	// set and fills in the rest, such as a certificate for ServerNames;
+	// session tickets are always off. GetConfigForClient, if set, is what
+	// decides about SNI and ALPN. ClientCAs, if set,
 	// is only the hint that clients are sent: which certificates are accepted
 	// does not depend on it.
 	TLS *tls.Config
 
-	// Template is the name of the provisioning template. "" means
-	// "test-template".
+	// ServerNames are the host names of the endpoint. The server's certificate is
+	// for them, and a client that asks for another is refused (server name
+	// indication, SNI; transport-security). With nil the certificate is for
+	// localhost, and any name will do. A client that asks for none is refused
+	// either way.
+	ServerNames []string
+
+	// RequireALPN refuses clients that do not offer the protocol
+	// "x-amzn-mqtt-ca", as port 443 does (protocols). On that port it need not
+	// be set.
+	RequireALPN bool
+
+	// Template is the name of the provisioning template that the next two
+	// fields describe. "" means "test-template". Others are added with
+	// [Server.AddTemplate]. It names the thing after the parameter ThingName,
+	// else SerialNumber, else "thing-" and the first 16 digits of the
+	// certificate id, activates its certificate, and attaches DevicePolicy.
 	Template string
 
 	// Parameters are the names of the parameters that the template requires.
@@ -76,31 +95,71 @@ type Server struct {
 	// nil the answer has none.
 	DeviceConfiguration map[string]string
 
+	// ClaimPolicy is the AWS IoT policy document of the claim certificate. ""
+	// means one that allows no more than provisioning with the templates there
+	// are, with keys of either origin, under any client id (provision-wo-cert).
+	ClaimPolicy string
+
+	// DevicePolicy is the AWS IoT policy document of registered certificates,
+	// and stands for each policy that a template names and that
+	// [Server.AddPolicy] has not added. "" means one that allows everything.
+	// The policies of a fleet mostly pin the client id to the thing:
+	// "client/${iot:Connection.Thing.ThingName}".
+	DevicePolicy string
+
+	// RefuseWithSUBACK answers a filter that the policy does not allow with
+	// the return code 0x80. Otherwise the connection is closed without a word,
+	// as AWS IoT mostly does.
+	RefuseWithSUBACK bool
+
+	// AnswerUnsubscribed sends the answers to provisioning requests to clients
+	// that have not subscribed to them, too, as AWS IoT was seen to do.
+	AnswerUnsubscribed bool
+
+	// SubscriptionLag is how long after a SUBACK messages begin to be
+	// delivered. Those that come earlier wait for it (mqtt).
+	SubscriptionLag time.Duration
+
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing
 	// whose token is good, repeated ones included and before its parameters
-	// are checked, concurrently for different connections. With nil everything
-	// is allowed.
+	// are checked, concurrently for different connections. One that panics, or
+	// has not returned after five seconds, refuses (provision-wo-cert). With
+	// nil everything is allowed.
 	Hook func(HookRequest) HookResponse
 
-	// Quotas throttle operations. One that has none is not throttled. A
-	// request that is throttled takes no [Fault] from the queue.
-	Quotas map[Op]Quota
+	// Quotas throttle operations for the account, all clients together, and
+	// ClientQuotas for each client id. An operation that has none is not
+	// throttled. A request that is throttled takes no [Fault] from the queue.
+	// [AWSQuotas] are those of a new AWS account.
+	Quotas, ClientQuotas map[Op]Quota
 
-	serverCA *testca.CA // of the server's certificate
-	deviceCA *testca.CA // of the claim and of the certificates issued
-	claim    tls.Certificate
-	keys     *keyPool
-	broker   broker.Server
+	// Logger gets a record for each connection, its end, and each request,
+	// which says what AWS IoT keeps to itself: why. No secret is in it. With
+	// nil nothing is logged.
+	Logger *slog.Logger
+
+	// MaxRequests bounds what [Server.Requests] returns to the last ones. 0
+	// means that all are kept.
+	MaxRequests int
+
+	authority
+	keys   *keyPool
+	broker broker.Server
+	ahead  atomic.Int64 // of the time, in nanoseconds
 
 	serving sync.WaitGroup
+	hooks   sync.WaitGroup
 	closing sync.Once
 
-	mu           sync.Mutex // guards what follows
-	faults       map[Op][]Fault
-	spent        map[Op]spending // of Quotas
-	requests     []Request
-	certificates []*issued
-	things       []*Thing
+	mu        sync.Mutex // guards what follows
+	sessions  map[*broker.Conn]*session
+	faults    map[Op][]Fault
+	spent     map[spender]spending
+	requests  []Request
+	registry  registry
+	policies  policies
+	templates map[string]*iottemplate.Template
+	state     *os.File // nil: nothing is kept
 }
 
 // NewServer starts and returns a new [Server] with the default template. The
@@ -119,37 +178,48 @@ func NewUnstartedServer() *Server {
 		panic("fleetprovtest: listen on a local port: " + err.Error())
 	}
 	s := &Server{
-		Listener: listener,
-		serverCA: testca.New("fleetprovtest server root"),
-		deviceCA: testca.New("fleetprovtest device root"),
-		keys:     newKeyPool(),
-		faults:   make(map[Op][]Fault),
-		spent:    make(map[Op]spending),
+		Listener:  listener,
+		authority: newAuthority(),
+		keys:      newKeyPool(),
+		sessions:  make(map[*broker.Conn]*session),
+		faults:    make(map[Op][]Fault),
+		spent:     make(map[spender]spending),
+		registry:  newRegistry(),
+		templates: make(map[string]*iottemplate.Template),
+		policies: policies{
+			named:  make(map[string]*iotpolicy.Document),
+			inline: make(map[string]string),
+		},
 	}
-	s.claim = s.deviceCA.Client(certificateName, testca.Validity{})
 	s.broker.Handler = (*handler)(s)
+	s.broker.Closed = s.closed
 	return s
 }
 
-// Start starts a server from [NewUnstartedServer].
+// Start starts a server from [NewUnstartedServer]. It panics if ClaimPolicy or
+// DevicePolicy is not a policy document.
 func (s *Server) Start() {
 	if s.broker.TLS != nil {
 		panic("fleetprovtest: server already started")
 	}
+	s.attachPolicies()
 	s.TLS = s.tlsConfig()
 	s.broker.TLS = s.TLS
 	s.serving.Go(func() { s.broker.Serve(s.Listener) })
 }
 
 // Close closes the listener and every connection, ends every goroutine of the
-// server and waits for them. It is not to be called from Hook.
+// server and waits for them, calls of Hook included. It is not to be called from
+// Hook.
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.Listener.Close()
 		s.keys.close()
 		s.broker.Close()
 		s.keys.wait()
+		s.hooks.Wait()
 		s.serving.Wait()
+		s.closeState()
 	})
 }
 
@@ -161,32 +231,4 @@ func (s *Server) Endpoint() string {
 		port = addr.Port
 	}
 	return net.JoinHostPort("localhost", strconv.Itoa(port))
-}
-
-// RootCAs returns a pool with the root certificate that the server's own
-// certificate chains to.
-func (s *Server) RootCAs() *x509.CertPool { return s.serverCA.Pool() }
-
-// ClaimCertificate returns the claim certificate with its private key, an ECDSA
-// key on P-256. The root that issued it is not the one of the server.
-func (s *Server) ClaimCertificate() tls.Certificate { return s.claim }
-
-// ClaimPFX returns the claim as a PFX (PKCS#12) file with the given password. It
-// holds the private key, the claim certificate, and the server's root
-// certificate, as the file of a factory holds Amazon's.
-func (s *Server) ClaimPFX(password string) []byte {
-	roots := []*x509.Certificate{s.serverCA.Certificate()}
-	pfx, err := pkcs12.Modern2023.Encode(s.claim.PrivateKey, s.claim.Leaf, roots, password)
-	if err != nil {
-		panic("fleetprovtest: encode the claim: " + err.Error())
-	}
-	return pfx
-}
-
-// template returns the name of the template.
-func (s *Server) template() string {
-	if s.Template == "" {
-		return "test-template"
-	}
-	return s.Template
 }

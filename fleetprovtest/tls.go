@@ -1,13 +1,18 @@
 package fleetprovtest
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"net"
+	"slices"
 
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
+
+// mqttALPN is the protocol that clients offer on port 443 (protocols).
+const mqttALPN = "x-amzn-mqtt-ca"
 
 // tlsConfig completes the configuration that the caller may have set
 // (transport-security: TLS 1.2 or 1.3, mutual).
@@ -16,12 +21,17 @@ func (s *Server) tlsConfig() *tls.Config {
 	if s.TLS != nil {
 		config = s.TLS.Clone()
 	}
+	if config.Time == nil {
+		config.Time = s.now
+	}
 	if config.MinVersion == 0 {
 		config.MinVersion = tls.VersionTLS12
 	}
+	if config.NextProtos == nil {
+		config.NextProtos = []string{mqttALPN}
+	}
 	if config.Certificates == nil && config.GetCertificate == nil && config.GetConfigForClient == nil {
-		certificate := s.serverCA.Server(testca.Validity{}, "localhost", "127.0.0.1", "::1")
-		config.Certificates = []tls.Certificate{certificate}
+		config.Certificates = []tls.Certificate{s.serverCertificate()}
 	}
 	if config.ClientAuth == tls.NoClientCert {
 		if config.ClientCAs == nil {
@@ -34,35 +44,66 @@ func (s *Server) tlsConfig() *tls.Config {
 		}
 	}
 	config.SessionTicketsDisabled = true
+	if config.GetConfigForClient == nil {
+		config.GetConfigForClient = s.checkHello
+	}
+	s.checkCertificate(config)
+	return config
+}
+
+func (s *Server) serverCertificate() tls.Certificate {
+	names := s.ServerNames
+	if len(names) == 0 {
+		names = []string{"localhost"}
+	}
+	return s.serverCA.Server(testca.Validity{}, names...)
+}
+
+// checkHello refuses clients that do not say where they want to go, or in which
+// protocol where that is required.
+func (s *Server) checkHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	switch {
+	case hello.ServerName == "":
+		return nil, errors.New("the client names no host (SNI)")
+	case len(s.ServerNames) > 0 && !slices.Contains(s.ServerNames, hello.ServerName):
+		return nil, fmt.Errorf("the client names another host (SNI): %q", hello.ServerName)
+	case s.requiresALPN() && !slices.Contains(hello.SupportedProtos, mqttALPN):
+		return nil, errors.New("the client does not offer the protocol " + mqttALPN + " (ALPN)")
+	}
+	return nil, nil
+}
+
+func (s *Server) requiresALPN() bool {
+	addr, ok := s.Listener.Addr().(*net.TCPAddr)
+	return s.RequireALPN || ok && addr.Port == 443
+}
+
+// checkCertificate refuses clients whose certificate is not active.
+func (s *Server) checkCertificate(config *tls.Config) {
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		if len(state.PeerCertificates) > 0 && !s.knows(state.PeerCertificates[0]) {
-			return errors.New("fleetprovtest: the certificate is not known or not active")
+		if len(state.PeerCertificates) > 0 {
+			if err := s.certificateError(state.PeerCertificates[0]); err != nil {
+				return fmt.Errorf("fleetprovtest: %w", err)
+			}
 		}
 		if verify != nil {
 			return verify(state)
 		}
 		return nil
 	}
-	return config
 }
 
-// knows reports whether a client may connect with a certificate.
-func (s *Server) knows(certificate *x509.Certificate) bool {
-	return s.isClaim(certificate) || s.isActive(certificate)
-}
-
-func (s *Server) isClaim(certificate *x509.Certificate) bool {
-	return bytes.Equal(certificate.Raw, s.claim.Leaf.Raw)
-}
-
-func (s *Server) isActive(certificate *x509.Certificate) bool {
+// certificateError is why a client may not connect with a certificate.
+func (s *Server) certificateError(certificate *x509.Certificate) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.certificates {
-		if bytes.Equal(c.certificate.Raw, certificate.Raw) {
-			return c.status() == statusActive
-		}
+	switch status := s.statusLocked(certificateID(certificate)); status {
+	case StatusActive:
+		return nil
+	case "":
+		return errors.New("the certificate is not known")
+	default:
+		return fmt.Errorf("the certificate is %s", status)
 	}
-	return false
 }

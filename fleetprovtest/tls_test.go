@@ -123,7 +123,7 @@ func TestTLSFieldsAreKept(t *testing.T) {
 	config.RootCAs = ca.Pool()
 	c, err := dial(t, server, config)
 	require.NoError(t, err)
-	assert.Equal(t, uint16(tls.VersionTLS12), c.conn.(*tls.Conn).ConnectionState().Version)
+	assert.Equal(t, uint16(tls.VersionTLS12), c.conn.ConnectionState().Version)
 }
 
 func TestTLSBelow12IsRefused(t *testing.T) {
@@ -144,17 +144,66 @@ func TestSessionsAreNotResumed(t *testing.T) {
 		c, err := dial(t, server, config)
 		require.NoError(t, err)
 		c.connect("device-1")
-		assert.False(t, c.conn.(*tls.Conn).ConnectionState().DidResume)
+		assert.False(t, c.conn.ConnectionState().DidResume)
 	}
 }
 
-func TestServerCertificateNamesLoopback(t *testing.T) {
-	server := fleetprovtest.NewServer()
-	defer server.Close()
-	for _, host := range []string{"localhost", "127.0.0.1", "::1"} {
-		config := clientConfig(server, server.ClaimCertificate())
-		config.ServerName = host
-		_, err := dial(t, server, config)
-		assert.NoError(t, err, host)
+func TestServerNameAndProtocol(t *testing.T) {
+	const (
+		sni  = "transport-security: a client sends the endpoint's host name (SNI), or the connection fails"
+		alpn = "protocols: on port 443 a client with a certificate offers x-amzn-mqtt-ca (ALPN), on port 8883 it need not"
+	)
+	named := func(s *fleetprovtest.Server) {
+		s.ServerNames = []string{"a1b2c3-ats.iot.eu-central-1.amazonaws.com", "iot.example.com"}
 	}
+	// hello completes a handshake that asks for a name and offers protocols, and
+	// connects, unless the server refuses.
+	hello := func(name, fact string, setup func(*fleetprovtest.Server), serverName string, protocols []string, accepted bool) behaviour {
+		return behaviour{name: name, fact: fact, setup: setup, steps: func(d *desk) {
+			config := clientConfig(d.server, d.server.ClaimCertificate())
+			config.ServerName, config.NextProtos = serverName, protocols
+			config.InsecureSkipVerify = serverName == "" // or a client does not even try
+			c, err := handshake(d.T, d.listener.dial(), config)
+			if !accepted {
+				require.Error(d, err)
+				assert.Empty(d, d.server.Requests())
+				return
+			}
+			require.NoError(d, err)
+			c.connect("device-1")
+			if protocols != nil {
+				assert.Equal(d, "x-amzn-mqtt-ca", c.conn.ConnectionState().NegotiatedProtocol)
+			}
+		}}
+	}
+	walk(t, []behaviour{
+		hello("a client that names the endpoint is served", sni, named, "iot.example.com", nil, true),
+		hello("a client that names the endpoint in another way is served", sni, named, "a1b2c3-ats.iot.eu-central-1.amazonaws.com", nil, true),
+		hello("a client that names another host is refused", sni, named, "localhost", nil, false),
+		hello("a client that names no host is refused", sni, named, "", nil, false),
+		hello("a client that names no host is refused without names, too", sni, nil, "", nil, false),
+		hello("a client that takes an address for a name sends none, and is refused", sni, nil, "127.0.0.1", nil, false),
+		hello("a client need not offer a protocol", alpn, nil, "localhost", nil, true),
+		hello("a client that offers the protocol for MQTT gets it", alpn, nil, "localhost", []string{"http/1.1", "x-amzn-mqtt-ca"}, true),
+		hello("a client that offers only another protocol is refused", alpn, nil, "localhost", []string{"mqtt"}, false),
+		hello("a client that offers no protocol is refused where it is required", alpn,
+			func(s *fleetprovtest.Server) { s.RequireALPN = true }, "localhost", nil, false),
+		hello("a client that offers the protocol is served where it is required", alpn,
+			func(s *fleetprovtest.Server) { s.RequireALPN = true }, "localhost", []string{"x-amzn-mqtt-ca"}, true),
+		hello("a client that offers no protocol is refused on port 443", alpn, onPort(443), "localhost", nil, false),
+		hello("a client that offers the protocol is served on port 443", alpn, onPort(443), "localhost", []string{"x-amzn-mqtt-ca"}, true),
+		hello("a client that offers no protocol is served on port 8883", alpn, onPort(8883), "localhost", nil, true),
+	})
 }
+
+// onPort makes a server believe that it listens on a port of TCP.
+func onPort(port int) func(*fleetprovtest.Server) {
+	return func(s *fleetprovtest.Server) { s.Listener = portListener{s.Listener, port} }
+}
+
+type portListener struct {
+	net.Listener
+	port int
+}
+
+func (l portListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.port} }

@@ -52,13 +52,6 @@ func parseRequestTopic(topic string) (operation, bool) {
 	return o, true
 }
 
-// isResponseTopic reports whether a topic is one that answers come on.
-func isResponseTopic(topic string) bool {
-	request, last := cutLast(topic)
-	_, ok := parseRequestTopic(request)
-	return ok && (last == "accepted" || last == "rejected")
-}
-
 // cutLast cuts a topic before its last level.
 func cutLast(topic string) (head, last string) {
 	if i := strings.LastIndexByte(topic, '/'); i >= 0 {

@@ -1,0 +1,72 @@
+package fleetprovtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The status of a certificate, spelled as AWS spells it. One that is not active
+// cannot be connected with.
+const (
+	StatusPendingActivation = "PENDING_ACTIVATION"
+	StatusActive            = "ACTIVE"
+	StatusInactive          = "INACTIVE"
+	StatusRevoked           = "REVOKED"
+)
+
+// UpdateCertificate gives a certificate, which may be the claim, a new status:
+// [StatusActive], [StatusInactive] or [StatusRevoked]. It ends the connections of
+// one that is not active any more. It fails if there is no such certificate or
+// status.
+func (s *Server) UpdateCertificate(id, status string) error {
+	id = strings.ToLower(id)
+	if !slices.Contains([]string{StatusActive, StatusInactive, StatusRevoked}, status) {
+		return fmt.Errorf("fleetprovtest: a certificate cannot be made %q", status)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registry.expire(s.now())
+	if c := s.registry.byID[id]; c != nil {
+		c.status = status
+		s.keepLocked(c.record())
+	} else if id == certificateID(s.claim.Leaf) {
+		s.registry.claimStatus = status
+		s.keepLocked(stateRecord{ClaimStatus: status})
+	} else {
+		return fmt.Errorf("fleetprovtest: there is no certificate %s", id)
+	}
+	if status != StatusActive {
+		s.dropLocked(id, "its certificate has become "+status)
+	}
+	return nil
+}
+
+// DeleteCertificate forgets a certificate that was issued, and ends its
+// connections. It fails if there is none.
+func (s *Server) DeleteCertificate(id string) error {
+	id = strings.ToLower(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registry.expire(s.now())
+	c := s.registry.byID[id]
+	if c == nil {
+		return fmt.Errorf("fleetprovtest: there is no certificate %s", id)
+	}
+	s.registry.delete(c)
+	s.keepLocked(stateRecord{DeletedCertificate: id})
+	s.dropLocked(id, "its certificate was deleted")
+	return nil
+}
+
+// statusLocked returns "" for a certificate that is not known.
+func (s *Server) statusLocked(id string) string {
+	s.registry.expire(s.now())
+	if c := s.registry.byID[id]; c != nil {
+		return c.status
+	}
+	if id == certificateID(s.claim.Leaf) {
+		return s.registry.claimStatus
+	}
+	return ""
+}

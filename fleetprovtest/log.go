@@ -1,0 +1,54 @@
+package fleetprovtest
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+
+	"github.com/fleetprov/fleetprov/internal/broker"
+)
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}
+
+// log tells what a client has done, or what became of it. Nothing in it is secret:
+// no payload, no token, no key.
+func (s *Server) log(o *session, message string, attributes ...any) {
+	s.logger().With("client", o.ClientID(), "certificate", o.certificateID[:8]).Info(message, attributes...)
+}
+
+func (s *Server) logOperation(by *session, o operation, answer any, rejection *Rejection) {
+	switch answer := answer.(type) {
+	case createdKeys:
+		s.log(by, string(o.op)+" accepted", "issued", answer.CertificateID)
+	case createdFromCSR:
+		s.log(by, string(o.op)+" accepted", "issued", answer.CertificateID)
+	case registered:
+		s.log(by, string(o.op)+" accepted", "template", o.template, "thing", answer.ThingName)
+	default:
+		if rejection != nil {
+			s.log(by, string(o.op)+" rejected", "status", rejection.StatusCode, "code", rejection.Code, "reason", rejection.Message)
+		} else {
+			s.log(by, string(o.op)+" answered by a fault")
+		}
+	}
+}
+
+// logClosed says why a connection is over, which AWS IoT tells nobody.
+func (s *Server) logClosed(c *broker.Conn, reason error) {
+	logger := s.logger()
+	if id := c.ClientID(); id != "" {
+		logger = logger.With("client", id)
+	} else {
+		logger = logger.With("remote", c.RemoteAddr().String())
+	}
+	if reason == nil || errors.Is(reason, io.EOF) {
+		logger.Info("disconnected")
+	} else {
+		logger.Warn("disconnected", "reason", reason)
+	}
+}

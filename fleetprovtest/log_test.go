@@ -1,0 +1,186 @@
+package fleetprovtest_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// logged is a log that can be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logged) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// What AWS IoT tells nobody, the log does.
+func TestLogSaysWhy(t *testing.T) {
+	const fact = "observed: AWS IoT closes a connection without a word; its reasons are in CloudWatch at best"
+	log := &logged{}
+	says := func(name, reason string, setup func(*fleetprovtest.Server), act func(*desk)) behaviour {
+		return behaviour{name: name, fact: fact, setup: func(s *fleetprovtest.Server) {
+			log = &logged{}
+			s.Logger = log.logger()
+			if setup != nil {
+				setup(s)
+			}
+		}, steps: func(d *desk) {
+			act(d)
+			d.pass(2 * time.Second) // a client that stays is given time to read
+			assert.Contains(d, log.String(), reason)
+		}}
+	}
+	sends := func(act func(*client)) func(*desk) {
+		return func(d *desk) { act(d.claim("device-1")) }
+	}
+	walk(t, []behaviour{
+		says("a connection", "msg=connected client=device-1 certificate=", nil, sends(func(*client) {})),
+		says("a farewell", "level=INFO msg=disconnected client=device-1\n", nil, sends(func(c *client) { c.writes("e0 00") })),
+		says("a denied connect", "the policy denies iot:Connect", claimPolicy(publishes), func(d *desk) {
+			d.notAuthorized(d.server.ClaimCertificate(), "device-1")
+		}),
+		says("a client id that is none", "client id", nil, func(d *desk) {
+			d.handshake(d.server.ClaimCertificate()).sendConnect("$device")
+		}),
+		says("a denied publish", "the policy denies iot:Publish to \\\"telemetry\\\"", nil, sends(func(c *client) { c.sendPublish(2, "telemetry", "") })),
+		says("a denied subscribe", "the policy denies iot:Subscribe to \\\"telemetry\\\"", nil, sends(func(c *client) { c.sendSubscribe(1, 1, "telemetry") })),
+		says("a denied subscribe that is answered", "the policy denies iot:Subscribe",
+			func(s *fleetprovtest.Server) { s.RefuseWithSUBACK = true }, sends(func(c *client) { c.sendSubscribe(1, 1, "telemetry") })),
+		says("a message that may not be received", "the policy denies iot:Receive", claimPolicy(connects, publishes, subscribes), sends(func(c *client) {
+			c.subscribe(csrTopic + "/rejected")
+			c.publish(csrTopic, badCSR)
+		})),
+		says("a topic that is too deep", "too long or too deep", nil, sends(func(c *client) { c.sendPublish(2, "a/b/c/d/e/f/g/h/i", "") })),
+		says("a reserved topic", "reserved topic", nil, sends(func(c *client) { c.sendPublish(2, "$SYS/uptime", "") })),
+		says("a retained request", "RETAIN", nil, sends(func(c *client) {
+			p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+			p.TopicName, p.Retain = csrTopic, true
+			c.send(p)
+		})),
+		says("a message at QoS 2", "QoS 2", nil, sends(func(c *client) {
+			p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+			p.TopicName, p.Qos, p.MessageID = csrTopic, 2, 1
+			c.send(p)
+		})),
+		says("nine filters", "more than 8 filters", nil, sends(func(c *client) {
+			c.sendSubscribe(1, 1, "a", "b", "c", "d", "e", "f", "g", "h", "i")
+		})),
+		says("a takeover", "the same client id", nil, func(d *desk) { d.claim("device-1"); d.claim("device-1") }),
+		says("a silent client", "silent", nil, func(d *desk) { d.claim("device-1"); d.pass(2 * time.Minute) }),
+		says("an early packet", "CONNACK", nil, func(d *desk) {
+			d.handshake(d.server.ClaimCertificate()).writes("10 14 00 04 4d 51 54 54 04 02 00 3c 00 08 64 65 76 69 63 65 2d 31 c0 00")
+		}),
+		says("a deactivated certificate", "its certificate has become INACTIVE", nil, func(d *desk) {
+			d.claim("device-1")
+			require.NoError(d, d.server.UpdateCertificate(sha256Hex(d.server.ClaimCertificate().Leaf.Raw), "INACTIVE"))
+		}),
+		says("a certificate that is not active", "the certificate is PENDING_ACTIVATION", nil, func(d *desk) {
+			_, certificate := d.claim("device-1").createFromCSR()
+			d.refused(certificate)
+		}),
+		says("no name of a host", "SNI", nil, func(d *desk) {
+			config := clientConfig(d.server, d.server.ClaimCertificate())
+			config.ServerName, config.InsecureSkipVerify = "", true
+			_, err := handshake(d.T, d.listener.dial(), config)
+			assert.Error(d, err)
+		}),
+		says("no protocol", "ALPN", func(s *fleetprovtest.Server) { s.RequireALPN = true }, func(d *desk) {
+			_, err := handshake(d.T, d.listener.dial(), clientConfig(d.server, d.server.ClaimCertificate()))
+			assert.Error(d, err)
+		}),
+		says("a hook that refuses", "it refused", func(s *fleetprovtest.Server) {
+			s.Hook = func(hookRequest) hookResponse { return hookResponse{} }
+		}, func(d *desk) { d.asked("device-1", `{}`) }),
+		says("a hook that panics", "out of order", func(s *fleetprovtest.Server) {
+			s.Hook = func(hookRequest) hookResponse { panic("out of order") }
+		}, func(d *desk) { d.asked("device-1", `{}`) }),
+		says("a rejection", "RegisterThing rejected", nil, func(d *desk) {
+			d.claim("device-1").register("test-template", "unknown", `{}`)
+		}),
+		says("a throttled request", "status=429", func(s *fleetprovtest.Server) {
+			s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpCreateCertificateFromCSR: {}}
+		}, sends(func(c *client) { c.publish(csrTopic, badCSR) })),
+		says("a fault", "answered by a fault", nil, func(d *desk) {
+			d.server.Inject(fleetprovtest.OpCreateCertificateFromCSR, fleetprovtest.Fault{Response: []byte("{}")})
+			d.claim("device-1").publish(csrTopic, badCSR)
+		}),
+	})
+}
+
+// A whole run, with whatever can go wrong in it.
+func TestLogHoldsNoSecret(t *testing.T) {
+	log := &logged{}
+	server := fleetprovtest.NewUnstartedServer()
+	server.Logger = log.logger()
+	server.Parameters = []string{"SerialNumber"}
+	server.Start()
+	defer server.Close()
+
+	c, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
+	require.NoError(t, err)
+	p := connectPacket("device-1")
+	p.UsernameFlag, p.Username, p.PasswordFlag, p.Password = true, "device", true, []byte("mqtt-p4ssword")
+	c.send(p)
+	expect[*packets.ConnackPacket](c)
+	c.subscribe(flowFilters...)
+	keys := c.createKeys()
+	request := `{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `","parameters":{"SerialNumber":"SN-1","Secret":"p4rameter"}}`
+	for _, fault := range []fleetprovtest.Fault{
+		{Reject: &fleetprovtest.Rejection{StatusCode: 429}},
+		{Response: []byte(`{"certificateOwnershipToken":"` + keys.CertificateOwnershipToken + `"}`)},
+		{},
+	} {
+		server.Inject(fleetprovtest.OpRegisterThing, fault)
+		c.request(registerTopic, request)
+	}
+	c.request(registerTopic, `{"parameters":{},`+request)                                            // no JSON
+	c.request(registerTopic, `{"certificateOwnershipToken":"`+keys.CertificateOwnershipToken+`"}`)   // a parameter is missing
+	c.request(registerTopic, `{"certificateOwnershipToken":["`+keys.CertificateOwnershipToken+`"]}`) // no string
+	c.sendPublish(2, "telemetry", keys.CertificateOwnershipToken)
+	c.closed()
+	connectAs(t, server, keys.certificate(t), "SN-1").publish("telemetry", keys.CertificateOwnershipToken)
+	server.Close()
+
+	claimKey, err := x509.MarshalPKCS8PrivateKey(server.ClaimCertificate().PrivateKey)
+	require.NoError(t, err)
+	claimPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: claimKey}))
+	secrets := []string{keys.CertificateOwnershipToken, "mqtt-p4ssword", "p4rameter"}
+	for _, key := range []string{*keys.PrivateKey, claimPEM} {
+		for _, line := range strings.Split(strings.TrimSpace(key), "\n") {
+			secrets = append(secrets, line)
+		}
+	}
+	text := log.String()
+	for _, operation := range []string{"CreateKeysAndCertificate accepted", "RegisterThing accepted", "RegisterThing rejected", "disconnected"} {
+		assert.Contains(t, text, operation)
+	}
+	for _, secret := range secrets {
+		assert.NotContains(t, text, secret)
+	}
+}

@@ -1,0 +1,91 @@
+package fleetprovtest
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/iotpolicy"
+)
+
+// session is a connection whose CONNECT the server has seen.
+type session struct {
+	*broker.Conn
+	certificate   *x509.Certificate
+	certificateID string
+	policies      []*iotpolicy.Document
+	variables     map[string]string // of the policies
+
+	// deliversFrom is when messages begin to be delivered, in nanoseconds of
+	// Unix time.
+	deliversFrom atomic.Int64
+}
+
+// open returns the session of a connection, or nil if its certificate is not
+// active any more.
+func (s *Server) open(c *broker.Conn) *session {
+	certificates := c.TLS().PeerCertificates
+	if len(certificates) == 0 {
+		return nil
+	}
+	o := &session{Conn: c, certificate: certificates[0], certificateID: certificateID(certificates[0])}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.statusLocked(o.certificateID) != StatusActive {
+		return nil
+	}
+	o.policies = s.policiesLocked(o.certificateID)
+	o.variables = s.variablesLocked(c.ClientID(), o.certificateID)
+	s.sessions[c] = o
+	return o
+}
+
+// variablesLocked are the policy variables of a connection. Its thing is the one
+// that is named like the client id ("thing-policy-variables").
+func (s *Server) variablesLocked(clientID, certificateID string) map[string]string {
+	variables := map[string]string{"iot:ClientId": clientID}
+	attached := false
+	if thing := s.registry.byName[clientID]; thing != nil {
+		attached = slices.Contains(thing.CertificateIDs, certificateID)
+		variables["iot:Connection.Thing.ThingName"] = thing.Name
+	}
+	variables["iot:Connection.Thing.IsAttached"] = strconv.FormatBool(attached)
+	return variables
+}
+
+// allowed asks the policies of the certificate.
+func (o *session) allowed(action iotpolicy.Action, resource string) bool {
+	return iotpolicy.Allowed(o.policies, iotpolicy.Request{Action: action, Resource: resource, Variables: o.variables})
+}
+
+// session returns that of a connection that the broker has accepted.
+func (s *Server) session(c *broker.Conn) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[c]
+}
+
+// dropLocked ends the connections with a certificate.
+func (s *Server) dropLocked(certificateID, why string) {
+	for c, o := range s.sessions {
+		if o.certificateID == certificateID {
+			c.Fail(reason(broker.AdministrativeAction, "%s", why))
+		}
+	}
+}
+
+// reason is why a connection ends. A client of MQTT 5 learns the code.
+func reason(code byte, format string, arguments ...any) error {
+	return &broker.Reason{Code: code, Text: fmt.Sprintf(format, arguments...)}
+}
+
+// closed forgets a connection that is over.
+func (s *Server) closed(c *broker.Conn, why error) {
+	s.mu.Lock()
+	delete(s.sessions, c)
+	s.mu.Unlock()
+	s.logClosed(c, why)
+}

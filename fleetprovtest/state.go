@@ -1,0 +1,256 @@
+package fleetprovtest
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/fleetprov/fleetprov/internal/testca"
+)
+
+// KeepState makes the server one that goes on where it was: it reads the file if
+// there is one, and appends to it what happens from then on. The file holds the
+// server's authorities, its claim, the certificates issued with their tokens, and
+// the things; not the templates, the policies, or anything set on Server. It holds
+// private keys, and only its owner may read it. One server at a time may keep a file.
+//
+// It is to be called before [Server.Start]. It fails if the file cannot be read or
+// written, or is not of a server. An error of writing later is logged.
+func (s *Server) KeepState(path string) error {
+	if err := s.keepState(path); err != nil {
+		return fmt.Errorf("fleetprovtest: state: %w", err)
+	}
+	return nil
+}
+
+// stateRecord is a line of the file. The last one on a certificate or thing counts.
+type stateRecord struct {
+	Authority          *authorityRecord   `json:"authority,omitempty"`
+	ClaimStatus        string             `json:"claimStatus,omitempty"`
+	Certificate        *certificateRecord `json:"certificate,omitempty"`
+	DeletedCertificate string             `json:"deletedCertificate,omitempty"`
+	Thing              *Thing             `json:"thing,omitempty"`
+	Policy             *policyRecord      `json:"policy,omitempty"`
+}
+
+type authorityRecord struct {
+	ServerCA, DeviceCA         string // PEM
+	ClaimCertificate, ClaimKey []byte // DER
+}
+
+type certificateRecord struct {
+	DER        []byte
+	Token      string
+	IssuedAt   time.Time
+	Status     string
+	ThingName  string
+	Registered bool
+	Policies   []string
+}
+
+type policyRecord struct{ Name, Document string }
+
+// record returns what is kept of a certificate.
+func (c *issued) record() stateRecord {
+	return stateRecord{Certificate: &certificateRecord{
+		DER:        c.certificate.Raw,
+		Token:      c.token,
+		IssuedAt:   c.issuedAt,
+		Status:     c.status,
+		ThingName:  c.thingName,
+		Registered: c.registered,
+		Policies:   c.policies,
+	}}
+}
+
+func (s *Server) keepState(path string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broker.TLS != nil || s.state != nil {
+		return errors.New("the server was started, or keeps it already")
+	}
+	content, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.restoreLocked(content); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return s.rewriteLocked(path)
+}
+
+// restoreLocked replays the lines of a file. What follows the last of them was
+// being written when the server ended. The first is always whole, because a file
+// gets its name when it is written.
+func (s *Server) restoreLocked(content []byte) error {
+	for number := 1; len(content) > 0; number++ {
+		line, rest, complete := bytes.Cut(content, []byte("\n"))
+		if !complete && number > 1 {
+			break
+		}
+		var record stateRecord
+		if err := json.Unmarshal(line, &record); err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if number == 1 && record.Authority == nil {
+			return errors.New("line 1: not the state of a server")
+		}
+		if err := s.replayLocked(record); err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		content = rest
+	}
+	return nil
+}
+
+func (s *Server) replayLocked(r stateRecord) error {
+	switch {
+	case r.Authority != nil:
+		return s.authority.restore(r.Authority)
+	case r.ClaimStatus != "":
+		s.registry.claimStatus = r.ClaimStatus
+	case r.Certificate != nil:
+		c, err := r.Certificate.issued()
+		if err != nil {
+			return err
+		}
+		s.registry.restore(c)
+	case r.DeletedCertificate != "":
+		if c := s.registry.byID[r.DeletedCertificate]; c != nil {
+			s.registry.delete(c)
+		}
+	case r.Thing != nil:
+		s.registry.put(r.Thing)
+	case r.Policy != nil:
+		s.policies.inline[r.Policy.Name] = r.Policy.Document
+		return s.policies.add(r.Policy.Name, r.Policy.Document)
+	}
+	return nil
+}
+
+func (r *certificateRecord) issued() (*issued, error) {
+	certificate, err := x509.ParseCertificate(r.DER)
+	if err != nil {
+		return nil, err
+	}
+	return &issued{
+		id:          certificateID(certificate),
+		certificate: certificate,
+		token:       r.Token,
+		issuedAt:    r.IssuedAt,
+		status:      r.Status,
+		thingName:   r.ThingName,
+		registered:  r.Registered,
+		policies:    r.Policies,
+	}, nil
+}
+
+// rewriteLocked writes what there is to path, where later records are appended.
+func (s *Server) rewriteLocked(path string) (err error) {
+	whole := path + ".new"
+	file, err := os.OpenFile(whole, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrExist) { // left behind by a server that was ended
+		if err = os.Remove(whole); err == nil {
+			return s.rewriteLocked(path)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(whole)
+		}
+	}()
+	lines := json.NewEncoder(file)
+	for _, record := range s.recordsLocked() {
+		if err := lines.Encode(record); err != nil {
+			return err
+		}
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(whole, path); err != nil {
+		return err
+	}
+	s.state = file
+	return nil
+}
+
+func (s *Server) recordsLocked() []stateRecord {
+	s.registry.expire(s.now())
+	records := []stateRecord{{Authority: s.authority.record()}, {ClaimStatus: s.registry.claimStatus}}
+	for name, document := range s.policies.inline {
+		records = append(records, stateRecord{Policy: &policyRecord{name, document}})
+	}
+	for _, t := range s.registry.things {
+		records = append(records, stateRecord{Thing: t})
+	}
+	for _, c := range s.registry.certificates {
+		records = append(records, c.record())
+	}
+	return records
+}
+
+// keepLocked appends to the file, if there is one.
+func (s *Server) keepLocked(r stateRecord) {
+	if s.state == nil {
+		return
+	}
+	if err := json.NewEncoder(s.state).Encode(r); err != nil {
+		s.logger().Error("the state could not be written", "error", err)
+	}
+}
+
+func (s *Server) closeState() {
+	if s.state != nil {
+		s.state.Close()
+	}
+}
+
+func (a *authority) record() *authorityRecord {
+	key, err := x509.MarshalPKCS8PrivateKey(a.claim.PrivateKey)
+	if err != nil {
+		panic("fleetprovtest: encode the claim's key: " + err.Error())
+	}
+	return &authorityRecord{
+		ServerCA:         string(a.serverCA.MarshalPEM()),
+		DeviceCA:         string(a.deviceCA.MarshalPEM()),
+		ClaimCertificate: a.claim.Leaf.Raw,
+		ClaimKey:         key,
+	}
+}
+
+func (a *authority) restore(r *authorityRecord) error {
+	serverCA, err := testca.Parse([]byte(r.ServerCA))
+	if err != nil {
+		return err
+	}
+	deviceCA, err := testca.Parse([]byte(r.DeviceCA))
+	if err != nil {
+		return err
+	}
+	leaf, err := x509.ParseCertificate(r.ClaimCertificate)
+	if err != nil {
+		return err
+	}
+	key, err := x509.ParsePKCS8PrivateKey(r.ClaimKey)
+	if err != nil {
+		return errors.New("the key of the claim cannot be read") // says nothing of the key
+	}
+	ecKey, ok := key.(*ecdsa.PrivateKey)
+	if !ok || !ecKey.PublicKey.Equal(leaf.PublicKey) {
+		return errors.New("the key is not that of the claim")
+	}
+	*a = authority{serverCA, deviceCA, tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}}
+	return nil
+}

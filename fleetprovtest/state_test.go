@@ -1,0 +1,229 @@
+package fleetprovtest_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// keeping starts a server that keeps its state in a file.
+func keeping(t *testing.T, path string, setup func(*fleetprovtest.Server)) *desk {
+	t.Helper()
+	return newDesk(t, func(s *fleetprovtest.Server) {
+		require.NoError(t, s.KeepState(path))
+		if setup != nil {
+			setup(s)
+		}
+	})
+}
+
+func TestStateIsKept(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		setup  func(*fleetprovtest.Server)
+		before func(*desk) (after func(*desk))
+	}{
+		{name: "the claim and the roots are the same", before: func(d *desk) func(*desk) {
+			claim, root := d.server.ClaimCertificate(), d.server.RootCertificate()
+			return func(d *desk) {
+				assert.Equal(d, claim.Leaf, d.server.ClaimCertificate().Leaf)
+				assert.Equal(d, root, d.server.RootCertificate())
+				d.connect(claim, "device-1").ping()
+			}
+		}},
+		{name: "a device connects, and is what it was", before: func(d *desk) func(*desk) {
+			_, certificate := d.enrol("test-template", `{"ThingName":"device-1","Site":"Basel"}`)
+			certificates, things := d.server.Certificates(), d.server.Things()
+			return func(d *desk) {
+				assert.Equal(d, certificates, d.server.Certificates())
+				assert.Equal(d, things, d.server.Things())
+				d.connect(certificate, "device-1").publish("data", "")
+			}
+		}},
+		{name: "a registration that was not finished can be", before: func(d *desk) func(*desk) {
+			issued, certificate := d.claim("device-1").createFromCSR()
+			return func(d *desk) {
+				d.refused(certificate)
+				answer := d.claim("device-1").register("test-template", issued.CertificateOwnershipToken, `{"ThingName":"a"}`)
+				assert.JSONEq(d, `{"thingName":"a"}`, string(answer.Payload))
+				d.connect(certificate, "a").ping()
+			}
+		}},
+		{name: "a registration whose answer was lost can be repeated", before: func(d *desk) func(*desk) {
+			issued, _ := d.enrol("test-template", `{"ThingName":"a"}`)
+			return func(d *desk) {
+				answer := d.claim("device-1").register("test-template", issued.CertificateOwnershipToken, `{"ThingName":"b"}`)
+				assert.JSONEq(d, `{"thingName":"a"}`, string(answer.Payload))
+			}
+		}},
+		{name: "a token has the same hour", before: func(d *desk) func(*desk) {
+			issued, _ := d.claim("device-1").createFromCSR()
+			d.pass(59 * time.Minute)
+			return func(d *desk) {
+				assert.Len(d, d.server.Certificates(), 1)
+				d.pass(time.Minute)
+				rejects(d.T, d.claim("device-1").register("test-template", issued.CertificateOwnershipToken, `{}`), 400, "InvalidCertificateOwnershipToken")
+				assert.Empty(d, d.server.Certificates())
+			}
+		}},
+		{name: "a certificate that was deactivated stays so", before: func(d *desk) func(*desk) {
+			issued, certificate := d.enrol("test-template", `{}`)
+			require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "INACTIVE"))
+			return func(d *desk) {
+				assert.Equal(d, "INACTIVE", d.server.Certificates()[0].Status)
+				d.refused(certificate)
+			}
+		}},
+		{name: "a certificate that was deleted stays so", before: func(d *desk) func(*desk) {
+			first, certificate := d.enrol("test-template", `{"ThingName":"a"}`)
+			second, _ := d.enrol("test-template", `{"ThingName":"a"}`)
+			require.NoError(d, d.server.DeleteCertificate(first.CertificateID))
+			return func(d *desk) {
+				d.refused(certificate)
+				require.Len(d, d.server.Certificates(), 1)
+				assert.Equal(d, []string{second.CertificateID}, d.server.Things()[0].CertificateIDs)
+			}
+		}},
+		{name: "a claim that was deactivated stays so", before: func(d *desk) func(*desk) {
+			id := sha256Hex(d.server.ClaimCertificate().Leaf.Raw)
+			require.NoError(d, d.server.UpdateCertificate(id, "INACTIVE"))
+			return func(d *desk) {
+				d.refused(d.server.ClaimCertificate())
+				require.NoError(d, d.server.UpdateCertificate(id, "ACTIVE"))
+				d.claim("device-1").ping()
+			}
+		}},
+		{name: "a policy that came in a template is there",
+			setup: withTemplates("fleet", `{"Resources":{`+certificateResource+`,"policy":{"Type":"AWS::IoT::Policy","Properties":{
+				"PolicyDocument":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:123456789012:client/a"}]}}}}}`),
+			before: func(d *desk) func(*desk) {
+				_, certificate := d.enrol("fleet", `{}`)
+				return func(d *desk) {
+					d.connect(certificate, "a").ping()
+					d.notAuthorized(certificate, "b")
+				}
+			}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "state")
+				first := keeping(t, path, test.setup)
+				after := test.before(first)
+				first.server.Close()
+				keeping(t, path, test.setup).server.Close() // which writes it anew
+				after(keeping(t, path, test.setup))
+			})
+		})
+		t.Run(test.name+" after a kill", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				path, left := filepath.Join(dir, "state"), filepath.Join(dir, "left")
+				first := keeping(t, path, test.setup)
+				after := test.before(first)
+				content, err := os.ReadFile(path)
+				require.NoError(t, err)
+				first.server.Close()
+				torn := append(content, `{"thing":{"Name":"dev`...)
+				require.NoError(t, os.WriteFile(left, torn, 0o600))
+				require.NoError(t, os.WriteFile(left+".new", torn[:100], 0o600))
+				after(keeping(t, left, test.setup))
+				assert.NoFileExists(t, left+".new")
+			})
+		})
+	}
+}
+
+func TestStateFileIsItsOwners(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no mode there")
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	for range 2 {
+		server := fleetprovtest.NewUnstartedServer()
+		require.NoError(t, server.KeepState(path))
+		server.Close()
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+		require.NoError(t, os.Chmod(path, 0o644)) // the next one makes it anew
+	}
+}
+
+func TestDamagedStateIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	sound := stateOfAServer(t, path)
+	lines := bytes.SplitAfter(sound, []byte("\n"))
+	for _, test := range []struct {
+		name    string
+		content []byte
+	}{
+		{"another file", []byte("hello\nworld\n")},
+		{"another file of one line", []byte("hello")},
+		{"another file of JSON", []byte("{}\n")},
+		{"null", []byte("null\n")},
+		{"without its first line", bytes.Join(lines[1:], nil)},
+		{"with a line that is torn", bytes.Join([][]byte{lines[0], lines[1][:5], []byte("\n"), lines[2]}, nil)},
+		{"without a key", bytes.Replace(sound, []byte("PRIVATE KEY"), []byte("PUBLIC KEY!"), 1)},
+		{"with the key of another claim", anotherClaimKey(t, sound)},
+		{"with a certificate that is none", append(bytes.Clone(sound), `{"certificate":{"DER":"AAAA"}}`+"\n"...)},
+		{"with a policy that is none", append(bytes.Clone(sound), `{"policy":{"Name":"a","Document":"b"}}`+"\n"...)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, test.content, 0o600))
+			server := fleetprovtest.NewUnstartedServer()
+			defer server.Close()
+			err := server.KeepState(path)
+			require.Error(t, err)
+			assert.Contains(t, err.Error(), path)
+			assert.NotContains(t, err.Error(), "PRIVATE")
+			left, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.Equal(t, test.content, left, "it is left as it was")
+		})
+	}
+}
+
+func TestStateThatCannotBeKept(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{
+		"a directory":               dir,
+		"in a directory that isn't": filepath.Join(dir, "missing", "state"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := fleetprovtest.NewUnstartedServer()
+			defer server.Close()
+			assert.Error(t, server.KeepState(path))
+		})
+	}
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// stateOfAServer returns the file of a server that has provisioned a device.
+func stateOfAServer(t testing.TB, path string) []byte {
+	t.Helper()
+	server := fleetprovtest.NewUnstartedServer()
+	defer server.Close()
+	require.NoError(t, server.KeepState(path))
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return content
+}
+
+func anotherClaimKey(t *testing.T, state []byte) []byte {
+	t.Helper()
+	field := regexp.MustCompile(`"ClaimKey":"[^"]*"`)
+	other := stateOfAServer(t, filepath.Join(t.TempDir(), "other"))
+	return field.ReplaceAll(state, field.Find(other))
+}

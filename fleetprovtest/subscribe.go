@@ -1,0 +1,91 @@
+package fleetprovtest
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/iotpolicy"
+)
+
+// subscriptionRefused is a return code of SUBACK (MQTT 3.1.1 section 3.9.3).
+const subscriptionRefused = 0x80
+
+// Subscribe implements [broker.Handler].
+func (h *handler) Subscribe(c *broker.Conn, p *packets.SubscribePacket) {
+	s := (*Server)(h)
+	s.record(Request{Op: OpSubscribe, ClientID: c.ClientID(), Filters: p.Topics})
+	fault := s.take(OpSubscribe, c.ClientID())
+	o := s.session(c)
+	if err := s.subscribeError(o, p); err != nil {
+		c.Fail(err)
+		return
+	}
+	if slices.Contains(p.Qoss, 2) {
+		s.log(o, "SUBSCRIBE not answered", "reason", "AWS IoT has no QoS 2")
+		return
+	}
+	ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
+	ack.MessageID = p.MessageID
+	for i, filter := range p.Topics {
+		ack.ReturnCodes = append(ack.ReturnCodes, s.grant(o, filter, p.Qoss[i], fault))
+	}
+	o.deliversFrom.Store(time.Now().Add(fault.Delay + s.SubscriptionLag).UnixNano())
+	c.After(fault.Delay, func() { fault.answer(o, ack) })
+}
+
+// subscribeError is why a SUBSCRIBE ends the connection (mqtt).
+func (s *Server) subscribeError(o *session, p *packets.SubscribePacket) error {
+	if len(p.Topics) > maxFilters {
+		return reason(broker.QuotaExceeded, "more than %d filters in a SUBSCRIBE", maxFilters)
+	}
+	filters := o.Filters()
+	for _, filter := range p.Topics {
+		switch {
+		case !validTopic(filter):
+			return reason(broker.TopicFilterInvalid, "the filter %q is too long or too deep", filter)
+		case reserved(filter) && !strings.HasPrefix(filter, "$aws/"):
+			return reason(broker.TopicFilterInvalid, "the filter %q is reserved, or a shared subscription, which is not there", filter)
+		case !s.RefuseWithSUBACK && !o.maySubscribe(filter):
+			return reason(broker.NotAuthorized, "the policy denies iot:Subscribe to %q", filter)
+		case !slices.Contains(filters, filter):
+			filters = append(filters, filter)
+		}
+	}
+	if len(filters) > maxSubscriptions {
+		return reason(broker.QuotaExceeded, "more than %d subscriptions", maxSubscriptions)
+	}
+	return nil
+}
+
+func (o *session) maySubscribe(filter string) bool {
+	return o.allowed(iotpolicy.Subscribe, "topicfilter/"+filter)
+}
+
+// grant returns the return code for a filter.
+func (s *Server) grant(o *session, filter string, qos byte, fault Fault) byte {
+	switch {
+	case fault.Reject != nil && fault.Reject.StatusCode != 0:
+		return byte(fault.Reject.StatusCode)
+	case fault.Reject != nil:
+		return subscriptionRefused
+	case !o.maySubscribe(filter):
+		s.log(o, "SUBSCRIBE refused", "filter", filter, "reason", "the policy denies iot:Subscribe")
+		return subscriptionRefused
+	}
+	s.log(o, "subscribed", "filter", filter)
+	o.Grant(filter, qos)
+	s.foresee(filter)
+	return qos
+}
+
+// foresee prepares for the request whose answers a client subscribes to.
+func (s *Server) foresee(filter string) {
+	topic, accepted := strings.CutSuffix(filter, "/accepted")
+	if o, ok := parseRequestTopic(topic); ok && accepted && o.op == OpCreateKeysAndCertificate {
+		s.keys.prepare()
+	}
+}

@@ -1,0 +1,94 @@
+package fleetprovtest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+
+	"github.com/fleetprov/fleetprov/internal/iottemplate"
+)
+
+// AddTemplate adds a provisioning template with a body as AWS IoT takes it, or
+// replaces the one with that name (provision-template). The name is 1 to 36
+// letters, digits, hyphens and underscores. It fails if AWS would refuse either.
+// It may be called at any time.
+//
+// A policy that the body names is the one that [Server.AddPolicy] has added, or
+// else [Server.DevicePolicy].
+func (s *Server) AddTemplate(name, body string) error {
+	if !templateName.MatchString(name) {
+		return fmt.Errorf("fleetprovtest: %q cannot be the name of a template", name)
+	}
+	parsed, err := iottemplate.Parse([]byte(body))
+	if err != nil {
+		return fmt.Errorf("fleetprovtest: template %s: %w", name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, replaced := s.templates[name]
+	s.templates[name] = parsed
+	if started := s.policies.device != nil; started && s.ClaimPolicy == "" && !replaced {
+		s.allowLocked(name)
+	}
+	return nil
+}
+
+// evaluation tells what a template makes of a device's parameters.
+type evaluation func(certificateID string, parameters map[string]string) (*iottemplate.Registration, error)
+
+// templateNamed returns nil if there is no such template.
+func (s *Server) templateNamed(name string) evaluation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.templates[name]; t != nil {
+		return func(certificateID string, parameters map[string]string) (*iottemplate.Registration, error) {
+			parameters = maps.Clone(parameters)
+			parameters["AWS::IoT::Certificate::Id"] = certificateID // not the device's to say
+			return t.Evaluate(parameters)
+		}
+	}
+	if name == s.template() {
+		return s.evaluateSimple
+	}
+	return nil
+}
+
+// evaluateSimple is what the fields of the Server describe.
+func (s *Server) evaluateSimple(certificateID string, parameters map[string]string) (*iottemplate.Registration, error) {
+	for _, name := range s.Parameters {
+		if _, ok := parameters[name]; !ok {
+			return nil, errors.New("the template requires the parameter " + name)
+		}
+	}
+	name := thingName(certificateID, parameters)
+	if !validThingName.MatchString(name) {
+		return nil, errors.New("a thing cannot have this name")
+	}
+	return &iottemplate.Registration{
+		Thing:               &iottemplate.Thing{Name: name},
+		Certificate:         &iottemplate.Certificate{Status: StatusActive},
+		Policies:            []iottemplate.Policy{{Name: devicePolicyName}},
+		DeviceConfiguration: s.DeviceConfiguration,
+	}, nil
+}
+
+// validThingName is from API_CreateThing.
+var validThingName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
+
+func thingName(certificateID string, parameters map[string]string) string {
+	for _, parameter := range []string{"ThingName", "SerialNumber"} {
+		if name := parameters[parameter]; name != "" {
+			return name
+		}
+	}
+	return "thing-" + certificateID[:16]
+}
+
+// template returns the name of the template that the fields describe.
+func (s *Server) template() string {
+	if s.Template == "" {
+		return "test-template"
+	}
+	return s.Template
+}
