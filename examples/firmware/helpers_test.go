@@ -89,6 +89,8 @@ func (f *firmware) end() {
 func aws(t *testing.T) (server *fleetprovtest.Server, environment map[string]string, flags []string) {
 	t.Helper()
 	server = fleetprovtest.NewUnstartedServer()
+	// Wide enough to be told of a template that does not exist.
+	server.ClaimPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}`
 	server.Template = "fleet-template"
 	server.Start()
 	t.Cleanup(server.Close)

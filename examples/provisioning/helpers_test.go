@@ -48,6 +48,8 @@ func emptyTemp(t *testing.T) string {
 func aws(t *testing.T, onRegister ...func()) (server *fleetprovtest.Server, environment map[string]string, pfx string) {
 	t.Helper()
 	server = fleetprovtest.NewUnstartedServer()
+	// Wide enough to be told of a template that does not exist.
+	server.ClaimPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}`
 	server.Template = "fleet-template"
 	server.Parameters = []string{"SerialNumber"}
 	server.Hook = func(fleetprovtest.HookRequest) fleetprovtest.HookResponse {

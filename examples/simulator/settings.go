@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+const usage = `usage: go run ./examples/simulator [flags]
+
+Is an AWS IoT endpoint for fleet provisioning, until Ctrl-C. It writes a claim to a
+directory and prints what to try with it. It keeps there what it has issued, for
+the next time.
+
+Operations, in the flags below, are Connect, Subscribe, CreateKeysAndCertificate,
+CreateCertificateFromCsr and RegisterThing.
+
+Flags:
+`
+
+// settings are what the user asks for.
+type settings struct {
+	addr                      string
+	dir, password             string
+	template, templateName    string // template is a file, or "" for the simple one
+	claimPolicy, devicePolicy string // files, or ""
+	policies                  map[string]string
+	quotas, clientQuotas      map[fleetprovtest.Op]fleetprovtest.Quota
+	faults                    []injection
+	serverNames               []string
+	alpn, suback              bool
+}
+
+// readSettings fails with an error that package flag has printed.
+func readSettings(args []string, stderr io.Writer) (settings, error) {
+	s := settings{
+		policies:     make(map[string]string),
+		quotas:       make(map[fleetprovtest.Op]fleetprovtest.Quota),
+		clientQuotas: make(map[fleetprovtest.Op]fleetprovtest.Quota),
+	}
+	flags := flag.NewFlagSet("simulator", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&s.addr, "addr", "127.0.0.1:8883", "`address` to listen on; port 0 is any that is free, port 443 requires ALPN")
+	flags.StringVar(&s.dir, "dir", "sim", "`directory` for the claim and for what is kept")
+	flags.StringVar(&s.password, "password", "password", "`password` of "+pfxFile+"; it is printed, for the file guards nothing")
+	flags.StringVar(&s.template, "template", "", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber)")
+	flags.StringVar(&s.templateName, "template-name", "fleet-template", "`name` of the provisioning template")
+	flags.StringVar(&s.claimPolicy, "claim-policy", "", "policy of the claim, a JSON `file` (default one that allows provisioning and nothing else)")
+	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices whose template names none that -policy gives, a JSON `file`\n(default one that allows everything)")
+	flags.Func("policy", "policy that the template names, and the JSON file it is in, as `name=file`; repeatable", s.addPolicy)
+	flags.Func("quota", "what all clients together may do in a second, as `operation=number`; with :close behind it, what\ngoes beyond is not answered 429 but ends the connection; aws is those of a new AWS account; repeatable", s.addQuota)
+	flags.Func("client-quota", "what each client id may do in a second, as `operation=number`, with :close or without; repeatable", s.addClientQuota)
+	flags.Func("fault", "what goes wrong with the next requests of an operation, as `operation:what:what…`; repeatable:\n"+faultHelp, s.addFault)
+	flags.Func("sni", "host `name` of the endpoint, which clients must ask for (default localhost, but any will do); repeatable", s.addServerName)
+	flags.BoolVar(&s.alpn, "alpn", false, "refuse clients that do not offer the protocol x-amzn-mqtt-ca")
+	flags.BoolVar(&s.suback, "suback", false, "answer a subscription that the policy does not allow with SUBACK 0x80, and keep the connection")
+	if err := flags.Parse(args); err != nil {
+		return settings{}, err
+	}
+	if err := s.check(flags.Args()); err != nil {
+		fmt.Fprintln(stderr, err)
+		flags.Usage()
+		return settings{}, err
+	}
+	return s, nil
+}
+
+var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
+
+func (s *settings) check(arguments []string) error {
+	host, port, err := net.SplitHostPort(s.addr)
+	switch {
+	case len(arguments) > 0:
+		return fmt.Errorf("unexpected argument %q", arguments[0])
+	case err != nil:
+		return fmt.Errorf("invalid -addr: %w", err)
+	case !isPort(port):
+		return fmt.Errorf("invalid -addr %q: the port must be a number up to 65535", s.addr)
+	case len(s.serverNames) == 0 && !isLocal(host):
+		return fmt.Errorf("-addr %s is not localhost, which the server's certificate is for: add -sni with the host name that clients connect to", s.addr)
+	case s.dir == "":
+		return errors.New("-dir must not be empty")
+	case !templateName.MatchString(s.templateName):
+		return fmt.Errorf("invalid -template-name %q: 1 to 36 letters, digits, _ and -", s.templateName)
+	case strings.ContainsFunc(s.password, func(r rune) bool { return r > 0xFFFF }):
+		return errors.New("invalid -password: a PFX file takes no characters beyond U+FFFF")
+	}
+	return nil
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
+}
+
+// isLocal reports whether who connects to localhost gets to a listener on host.
+func isLocal(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || host == "localhost" || ip.IsLoopback() || ip.IsUnspecified()
+}
+
+func (s *settings) addPolicy(text string) error {
+	name, file, _ := strings.Cut(text, "=")
+	if name == "" || file == "" {
+		return errors.New("it must be name=file")
+	}
+	if _, ok := s.policies[name]; ok {
+		return fmt.Errorf("%q is given twice", name)
+	}
+	s.policies[name] = file
+	return nil
+}
+
+func (s *settings) addQuota(text string) error {
+	if text == "aws" {
+		for op, quota := range fleetprovtest.AWSQuotas() {
+			s.quotas[op] = quota
+		}
+		return nil
+	}
+	op, quota, err := parseQuota(text)
+	if err != nil {
+		return err
+	}
+	s.quotas[op] = quota
+	return nil
+}
+
+func (s *settings) addClientQuota(text string) error {
+	op, quota, err := parseQuota(text)
+	if err != nil {
+		return err
+	}
+	s.clientQuotas[op] = quota
+	return nil
+}
+
+func (s *settings) addFault(text string) error {
+	injected, err := parseFault(text)
+	if err != nil {
+		return err
+	}
+	s.faults = append(s.faults, injected)
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
+
+func (s *settings) addServerName(name string) error {
+	if !hostName.MatchString(name) || net.ParseIP(name) != nil {
+		return errors.New("it must be a host name")
+	}
+	s.serverNames = append(s.serverNames, name)
+	return nil
+}
