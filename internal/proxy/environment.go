@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-
-	"golang.org/x/net/http/httpproxy"
 )
 
 // ErrEnvironment means that a variable of the environment is not the URL of a proxy.
@@ -17,8 +15,10 @@ var ErrEnvironment = errors.New("not the URL of a proxy")
 // host:port, or nil if it is to be reached directly.
 //
 // The proxy is the value of HTTPS_PROXY, else of ALL_PROXY: a URL, or a host:port,
-// which means an http proxy. NO_PROXY lists the exceptions to both, as
-// [httpproxy.Config] describes them; localhost and loopback addresses are always
+// which means an http proxy. NO_PROXY lists the exceptions to both, separated by
+// commas: a domain, which excepts what is below it, too, unless it begins with a dot
+// or "*."; an IP address; a network as 192.0.2.0/24; or "*" for everything. A domain
+// or an address may have a port behind it. Localhost and loopback addresses are always
 // excepted. A name in lower case goes before the same name in upper case. The
 // environment is read at each call.
 //
@@ -29,18 +29,14 @@ func FromEnvironment(address string) (*url.URL, error) {
 	if value == "" {
 		return nil, nil
 	}
-	target := &url.URL{Scheme: "https", Host: address}
-	config := httpproxy.FromEnvironment()
-
-	// httpproxy has the same answer for an address that NO_PROXY excepts and for a
-	// proxy it cannot parse. A proxy that it can parse tells the first.
-	config.HTTPSProxy = "http://proxy.invalid"
-	if u, err := config.ProxyFunc()(target); u == nil {
-		return nil, err
+	if _, exceptions := firstSet("no_proxy", "NO_PROXY"); excepts(exceptions, address) {
+		return nil, nil
 	}
-	config.HTTPSProxy = value
-	u, err := config.ProxyFunc()(target)
-	if err != nil || u == nil {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		u, err = url.Parse("http://" + value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, ErrEnvironment)
 	}
 	if err := Check(u); err != nil {
