@@ -15,33 +15,44 @@ import (
 	"github.com/fleetprov/fleetprov/internal/exchange"
 )
 
-// deviceKey is a key that never leaves the device, and the certificate signing
-// request for it. Both are made while the connection is being opened.
+// deviceKey is a key that never leaves the device, and the request for its
+// certificate. Both are made while the connection is being opened.
 type deviceKey struct {
-	made   chan struct{} // closed when the rest is there
-	signer crypto.Signer
-	csr    []byte
-	err    error
+	made    chan struct{} // closed when the rest is there
+	signer  crypto.Signer
+	request []byte // with the certificate signing request
+	err     error
 }
 
-func makeDeviceKey(signer func() (crypto.Signer, error)) *deviceKey {
+// makeDeviceKey is called by the options that ask for it alone, so that other programs
+// do not link what makes a certificate signing request.
+func makeDeviceKey(signer func() (crypto.Signer, error), format exchange.Format) *deviceKey {
 	k := &deviceKey{made: make(chan struct{})}
 	go func() {
 		defer close(k.made)
-		if k.signer, k.err = signer(); k.err == nil {
-			k.csr, k.err = exchange.NewCSR(k.signer)
-		}
-		if k.err != nil {
+		if k.err = k.make(signer, format); k.err != nil {
 			k.err = &keyError{k.err}
 		}
 	}()
 	return k
 }
 
+func (k *deviceKey) make(signer func() (crypto.Signer, error), format exchange.Format) (err error) {
+	if k.signer, err = signer(); err != nil {
+		return err
+	}
+	csr, err := exchange.NewCSR(k.signer)
+	if err != nil {
+		return err
+	}
+	k.request, err = format.CSRRequest(csr)
+	return err
+}
+
 // makeKey begins to make the device's own key, if it is to have one.
 func (r *run) makeKey() {
 	if r.deviceKey != nil && r.key == nil {
-		r.key = makeDeviceKey(r.deviceKey)
+		r.key = r.deviceKey(r.format)
 	}
 }
 
@@ -57,6 +68,16 @@ func (k *deviceKey) wait(ctx context.Context) error {
 		cause = fmt.Errorf("it has not signed within %v: %w", timeout.after, os.ErrDeadlineExceeded)
 	}
 	return &keyError{cause}
+}
+
+// ready reports whether the key and its request are there, now.
+func (k *deviceKey) ready() bool {
+	select {
+	case <-k.made:
+		return k.err == nil
+	default:
+		return false
+	}
 }
 
 // keyError is a key that could not be made or did not sign. The network has no

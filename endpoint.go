@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -26,7 +25,13 @@ const (
 // endpoint is the data endpoint of an AWS account in a region.
 type endpoint struct{ host, port string }
 
-var hostname = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z._-]{0,251}[0-9A-Za-z.])?$`)
+const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// isHostname takes a name as DNS has it, with underscores and a final dot.
+func isHostname(s string) bool {
+	return s != "" && len(s) <= 253 && strings.Trim(s, alphanumeric+"._-") == "" &&
+		!strings.ContainsAny(s[:1], "._-") && !strings.ContainsAny(s[len(s)-1:], "_-")
+}
 
 // parseEndpoint takes host or host:port. It cannot know AWS's hosts by their
 // names: a custom domain is one too.
@@ -52,7 +57,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("the port of the endpoint %q is not a number from 1 to 65535", s)
 	}
 	port = strconv.FormatUint(number, 10) // 0443 is httpsPort too
-	if _, err := netip.ParseAddr(host); err != nil && !hostname.MatchString(host) {
+	if _, err := netip.ParseAddr(host); err != nil && !isHostname(host) {
 		return endpoint{}, fmt.Errorf("the endpoint %q does not begin with a host name", s)
 	}
 	return endpoint{host, port}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // LoadCredentials reads the credentials that [Provisioner.Ensure] stored. It needs
@@ -81,7 +82,7 @@ func (p *Provisioner) begin(store Store) (*run, error) {
 	if store == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
 	}
-	r.store = store
+	r.store, r.journal = store, r.recordCreated
 	return r, nil
 }
 
@@ -214,7 +215,7 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 	}
 	return func() {
 		if err := free(); err != nil {
-			r.logger.WarnContext(ctx, "unlocking the store failed", "error", err)
+			r.log.warn(ctx, "unlocking the store failed", slog.Any("error", err))
 		}
 	}, nil
 }

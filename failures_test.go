@@ -119,37 +119,43 @@ func TestFailuresOfTheExchange(t *testing.T) {
 		}
 	}
 
-	server := newServer(t)
-	log := new(lockedBuffer)
-	provisioner := newProvisioner(t, server, oneAttempt,
-		fleetprov.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			server.Inject(row.op, row.fault)
-			credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": "s3cret-parameter"})
+	// Sending a request ahead of the SUBACK changes neither the step that fails nor
+	// what is said of it.
+	for mode, opts := range map[string][]fleetprov.Option{"step by step": nil, "pipelined": {fleetprov.WithPipelining()}} {
+		t.Run(mode, func(t *testing.T) {
+			server := newServer(t)
+			log := new(lockedBuffer)
+			provisioner := newProvisioner(t, server, append(opts, oneAttempt,
+				fleetprov.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))...)
+			for _, row := range rows {
+				t.Run(row.name, func(t *testing.T) {
+					server.Inject(row.op, row.fault)
+					credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": "s3cret-parameter"})
 
-			var failure *fleetprov.Error
-			require.ErrorAs(t, err, &failure)
-			assert.Equal(t, fleetprov.Op(row.op), failure.Op)
-			assert.Equal(t, 1, failure.Attempts)
-			assert.Equal(t, row.op == register, failure.CertificateID != "", "the certificate issued by then is named")
-			if row.is != nil {
-				assert.ErrorIs(t, err, row.is)
+					var failure *fleetprov.Error
+					require.ErrorAs(t, err, &failure)
+					assert.Equal(t, fleetprov.Op(row.op), failure.Op)
+					assert.Equal(t, 1, failure.Attempts)
+					assert.Equal(t, row.op == register, failure.CertificateID != "", "the certificate issued by then is named")
+					if row.is != nil {
+						assert.ErrorIs(t, err, row.is)
+					}
+					if row.status != 0 {
+						var rejected *fleetprov.RejectedError
+						require.ErrorAs(t, err, &rejected)
+						assert.Equal(t, max(row.status, 0), rejected.StatusCode)
+					}
+					assert.Equal(t, row.retryable, fleetprov.Retryable(err), "%v", err)
+					assert.Contains(t, err.Error(), row.says)
+					assert.NotContains(t, err.Error(), "\n")
+					assert.Equal(t, row.accepted, credentials != nil)
+					assertNoSecret(t, err.Error())
+				})
 			}
-			if row.status != 0 {
-				var rejected *fleetprov.RejectedError
-				require.ErrorAs(t, err, &rejected)
-				assert.Equal(t, max(row.status, 0), rejected.StatusCode)
-			}
-			assert.Equal(t, row.retryable, fleetprov.Retryable(err), "%v", err)
-			assert.Contains(t, err.Error(), row.says)
-			assert.NotContains(t, err.Error(), "\n")
-			assert.Equal(t, row.accepted, credentials != nil)
-			assertNoSecret(t, err.Error())
+			noGoroutineLeft(t)
+			assertNoSecret(t, log.String())
 		})
 	}
-	noGoroutineLeft(t)
-	assertNoSecret(t, log.String())
 }
 
 // oneAttempt keeps a Provisioner from trying again.

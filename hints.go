@@ -15,7 +15,11 @@ func (r *run) policy(op Op) string {
 	case OpConnect, OpVerify:
 		return fmt.Sprintf(check+"iot:Connect on client/%s, that the certificate is active, and that no other client uses this client id", r.clientID)
 	case OpSubscribe:
-		return fmt.Sprintf(check+"iot:Subscribe on topicfilter/%s and topicfilter/%s", r.createTopics(), r.registerTopics())
+		hint := fmt.Sprintf(check+"iot:Subscribe on topicfilter/%s and topicfilter/%s", r.createTopics(), r.registerTopics())
+		if r.askedAhead() {
+			hint += ", and iot:Publish on topic/" + r.createTopics()
+		}
+		return hint
 	case OpRegisterThing:
 		return fmt.Sprintf(check+"iot:Publish on topic/%s; a throttled request may be closed too", r.registerTopics())
 	default:

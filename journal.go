@@ -189,7 +189,7 @@ func (r *run) record(ctx context.Context, p phase, c *Credentials) error {
 // recordCreated writes the journal of a certificate that is about to be
 // registered, once.
 func (r *run) recordCreated(ctx context.Context) error {
-	if r.store == nil || r.recorded == r.issued {
+	if r.recorded == r.issued {
 		return nil
 	}
 	if err := r.record(ctx, phaseCreated, r.credentials(new(exchange.Registered))); err != nil {

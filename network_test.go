@@ -289,7 +289,11 @@ func TestEnvironmentIsIgnoredWhereItIsToBe(t *testing.T) {
 	const unspecified = "0.0.0.0"
 	ca := testca.New("a root")
 	server := fleetprovtest.NewUnstartedServer()
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, unspecified)}}
+	server.TLS = &tls.Config{
+		Certificates: []tls.Certificate{ca.Server(testca.Validity{}, unspecified)},
+		// An address is no server name, and AWS IoT wants one.
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil },
+	}
 	server.Start()
 	defer server.Close()
 	endpoint := strings.Replace(server.Endpoint(), "localhost", unspecified, 1)

@@ -142,10 +142,15 @@ type run struct {
 	issuedAt time.Time
 	// accepted is the id of the certificate that was found registered.
 	accepted string
+	// ahead is the attempt in which Create was sent ahead of the SUBACK, or 0.
+	ahead int
 	// recorded is the certificate that the journal holds.
 	recorded *exchange.Issued
 	// store holds the journal, and is nil for Provision.
-	store   Store
+	store Store
+	// journal records the certificate that is about to be registered. It is nil for
+	// Provision, so that a program without a store does not link what writes one.
+	journal func(context.Context) error
 	renewal bool
 	// connected is when the last connection under a fixed client id was opened.
 	connected time.Time
@@ -222,13 +227,21 @@ func (r *run) disconnect(session *mqttsession.Session) {
 // subscribe asks for the answers before there can be any. A client that does
 // not may miss them (AWS developer guide, "fleet-provision-api").
 func (r *run) subscribe(ctx context.Context, session *mqttsession.Session) error {
-	return r.step(ctx, OpSubscribe, session.Subscribe)
+	return r.step(ctx, OpSubscribe, func(ctx context.Context) error {
+		if err := session.Subscribe(ctx); err != nil {
+			return err
+		}
+		if err := r.askAhead(ctx, session); err != nil {
+			return err
+		}
+		return session.Subscribed(ctx)
+	})
 }
 
 // create gets a certificate, which is not active yet: for the device's own key,
 // or together with a key that AWS makes.
 func (r *run) create(ctx context.Context, session *mqttsession.Session) error {
-	client := exchange.Client{Session: session, Format: r.format}
+	client := exchange.Client{Session: session, Format: r.format, Sent: r.askedAhead()}
 	op, ask := OpCreateKeysAndCertificate, func(ctx context.Context) (*exchange.Issued, error) {
 		return client.CreateKeysAndCertificate(ctx, r.createTopic())
 	}
@@ -260,7 +273,7 @@ func (r *run) createFromCSR(ctx context.Context, client exchange.Client) (*excha
 		}
 		return nil, err
 	}
-	issued, err := client.CreateCertificateFromCSR(ctx, r.createTopic(), r.key.csr, r.key.signer.Public())
+	issued, err := client.CreateCertificateFromCSR(ctx, r.createTopic(), r.key.request, r.key.signer.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -277,8 +290,10 @@ func (r *run) createTopic() string {
 
 // register makes the certificate active and the device a thing.
 func (r *run) register(ctx context.Context, session *mqttsession.Session) (*Credentials, error) {
-	if err := r.recordCreated(ctx); err != nil {
-		return nil, err
+	if r.journal != nil {
+		if err := r.journal(ctx); err != nil {
+			return nil, err
+		}
 	}
 	client := exchange.Client{Session: session, Format: r.format}
 	var registered *exchange.Registered

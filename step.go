@@ -80,23 +80,7 @@ func endOf(ctx context.Context, err error) error {
 
 // report tells the caller and the log of the beginning or end of a step.
 func (r *run) report(ctx context.Context, p Progress) {
-	level, message := slog.LevelDebug, "step begins"
-	attributes := []slog.Attr{slog.String("op", string(p.Op)), slog.Int("attempt", p.Attempt)}
-	if p.Done {
-		if level, message = slog.LevelInfo, "step done"; p.Op == OpStore {
-			level = slog.LevelDebug // a boot that finds all in order is no news
-		}
-		attributes = append(attributes, slog.Duration("elapsed", p.Elapsed))
-	}
-	if p.Err != nil {
-		level, message = slog.LevelWarn, "step failed"
-		attributes = append(attributes, slog.Any("error", p.Err))
-	}
-	if p.Wait > 0 {
-		level, message = slog.LevelInfo, "will try again"
-		attributes = append(attributes, slog.Duration("wait", p.Wait))
-	}
-	r.logger.LogAttrs(ctx, level, message, attributes...)
+	r.log.step(ctx, p)
 	r.progress(ctx, p)
 }
 
@@ -105,7 +89,7 @@ func (r *run) report(ctx context.Context, p Progress) {
 func (r *run) compareID(ctx context.Context) {
 	digest := sha256.Sum256(r.issued.Leaf.Raw)
 	if !strings.EqualFold(r.issued.ID, hex.EncodeToString(digest[:])) {
-		r.logger.LogAttrs(ctx, slog.LevelWarn, "the certificate id is not the SHA-256 of the certificate",
+		r.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate",
 			slog.String("certificateId", r.issued.ID))
 	}
 }

@@ -8,7 +8,7 @@ package amazonroots
 
 import (
 	"crypto/x509"
-	"embed"
+	_ "embed"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,8 +16,18 @@ import (
 	"sync"
 )
 
-//go:embed *.pem
-var files embed.FS
+var (
+	//go:embed amazon-root-ca-1.pem
+	amazonRootCA1 []byte
+	//go:embed amazon-root-ca-2.pem
+	amazonRootCA2 []byte
+	//go:embed amazon-root-ca-3.pem
+	amazonRootCA3 []byte
+	//go:embed amazon-root-ca-4.pem
+	amazonRootCA4 []byte
+	//go:embed starfield-services-root-g2.pem
+	starfieldServicesRootG2 []byte
+)
 
 // Certificates returns Amazon Root CA 1 to 4 and Starfield Services Root
 // Certificate Authority - G2. They are parsed at the first call; each call returns
@@ -28,29 +38,19 @@ func Certificates() []*x509.Certificate {
 
 var certificates = sync.OnceValue(func() []*x509.Certificate {
 	var roots []*x509.Certificate
-	for _, name := range []string{
-		"amazon-root-ca-1.pem",
-		"amazon-root-ca-2.pem",
-		"amazon-root-ca-3.pem",
-		"amazon-root-ca-4.pem",
-		"starfield-services-root-g2.pem",
-	} {
-		root, err := parse(name)
+	for _, file := range [][]byte{amazonRootCA1, amazonRootCA2, amazonRootCA3, amazonRootCA4, starfieldServicesRootG2} {
+		root, err := parse(file)
 		if err != nil {
 			// The files are part of the program: only a build can break them.
-			panic(fmt.Sprintf("amazonroots: %s: %v", name, err))
+			panic(fmt.Sprintf("amazonroots: root %d: %v", len(roots)+1, err))
 		}
 		roots = append(roots, root)
 	}
 	return roots
 })
 
-func parse(name string) (*x509.Certificate, error) {
-	data, err := files.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(data)
+func parse(file []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(file)
 	if block == nil {
 		return nil, errors.New("no PEM block")
 	}

@@ -5,44 +5,27 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"reflect"
 	"slices"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
-// The bounds of what is decoded. An answer is one map of a few texts.
+// CBOR is the format of the topics that end in /cbor. A library for it takes any type
+// there is, and a device's flash for that, of programs without CBOR too: its
+// initialisation is always linked. The API takes maps of texts.
+var CBOR = Format{Name: "cbor", Marshal: marshalCBOR, Unmarshal: unmarshalCBOR}
+
+// The major types of RFC 8949, section 3.1.
 const (
-	maxNested = 8
-	maxItems  = 1024
+	cborUnsigned = iota << 5
+	cborNegative
+	cborBytes
+	cborText
+	cborArray
+	cborMap
+	cborTag
+	cborSimple
 )
 
-// CBOR returns the format of the topics that end in /cbor. It is a function, so
-// that a program that does not call it does not link the decoder.
-func CBOR() Format {
-	decoding, err := cbor.DecOptions{
-		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
-		MaxNestedLevels:  maxNested,
-		MaxArrayElements: maxItems,
-		MaxMapPairs:      maxItems,
-		TagsMd:           cbor.TagsForbidden,
-		DefaultMapType:   reflect.TypeFor[map[string]any](),
-		UTF8:             cbor.UTF8RejectInvalid,
-	}.DecMode()
-	if err != nil {
-		panic(err) // constant options
-	}
-	return Format{Name: "cbor", Marshal: marshalCBOR, Unmarshal: decoding.Unmarshal}
-}
-
-// The major types of RFC 8949, section 3.1, that a request is made of.
-const (
-	cborText = 3 << 5
-	cborMap  = 5 << 5
-)
-
-// marshalCBOR encodes a request. The library's encoder takes any type there is,
-// and 190 kB of a device's flash for it.
+// marshalCBOR encodes a request.
 func marshalCBOR(fields map[string]any) ([]byte, error) {
 	b := appendHead(nil, cborMap, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {

@@ -24,7 +24,7 @@ func unhex(t *testing.T, text string) string {
 func registerOverCBOR(t *testing.T, payload string) (*session, *exchange.Registered, error) {
 	t.Helper()
 	s := &session{topic: registerCBOR + "/accepted", payload: payload}
-	client := exchange.Client{Session: s, Format: exchange.CBOR()}
+	client := exchange.Client{Session: s, Format: exchange.CBOR}
 	registered, err := client.RegisterThing(t.Context(), registerCBOR, "tok", map[string]string{"S": "1"})
 	return s, registered, err
 }
@@ -41,7 +41,7 @@ func TestCBORRequestIsAMapOfTexts(t *testing.T) {
 func TestCBORRequestsAreReadByOthers(t *testing.T) {
 	for _, n := range []int{0, 1, 23, 24, 255, 256, 4096, 65535, 65536} {
 		s, client := accepting(registerCBOR, "\xa0")
-		client.Format = exchange.CBOR()
+		client.Format = exchange.CBOR
 		parameters := map[string]string{"a": strings.Repeat("x", n), "ä": "€"}
 		for i := range 30 {
 			parameters[strings.Repeat("k", i+2)] = "v"

@@ -5,8 +5,8 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
-	"regexp"
 )
 
 // Issued is a certificate that AWS IoT issued, not yet registered.
@@ -62,11 +62,10 @@ func (c *Client) create(ctx context.Context, topic string, payload []byte) (*cer
 	return answer, nil
 }
 
-var certificateID = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
-
 func (a *certificate) issued(chain [][]byte) (*Issued, error) {
+	_, err := hex.DecodeString(a.ID)
 	switch {
-	case !certificateID.MatchString(a.ID):
+	case err != nil || len(a.ID) != 64:
 		return nil, badResponse("certificateId is not 64 hex characters")
 	case a.Token == "":
 		return nil, badResponse("no certificateOwnershipToken")

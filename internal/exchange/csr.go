@@ -30,14 +30,16 @@ func NewCSR(key crypto.Signer) ([]byte, error) {
 	return csr, nil
 }
 
-// CreateCertificateFromCSR asks for a certificate for the key that signed csr,
-// whose public half is public.
-func (c *Client) CreateCertificateFromCSR(ctx context.Context, topic string, csr []byte, public crypto.PublicKey) (*Issued, error) {
-	payload, err := c.Format.Marshal(map[string]any{"certificateSigningRequest": string(csr)})
-	if err != nil {
-		return nil, err
-	}
-	answer, err := c.create(ctx, topic, payload)
+// CSRRequest returns the payload of the request for a certificate for the key
+// that signed csr.
+func (f Format) CSRRequest(csr []byte) ([]byte, error) {
+	return f.Marshal(map[string]any{"certificateSigningRequest": string(csr)})
+}
+
+// CreateCertificateFromCSR sends what [Format.CSRRequest] made of a CSR, and
+// expects a certificate for its key, whose public half is public.
+func (c *Client) CreateCertificateFromCSR(ctx context.Context, topic string, request []byte, public crypto.PublicKey) (*Issued, error) {
+	answer, err := c.create(ctx, topic, request)
 	if err != nil {
 		return nil, err
 	}

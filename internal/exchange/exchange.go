@@ -28,13 +28,19 @@ type Session interface {
 type Client struct {
 	Session Session
 	Format  Format
+
+	// Sent says that the request of the next call is on its way already, in the
+	// form that the call would give it.
+	Sent bool
 }
 
 // request publishes payload to topic and returns what AWS accepted. What it
 // rejected is a [*Rejection].
 func (c *Client) request(ctx context.Context, topic string, payload []byte) ([]byte, error) {
-	if err := c.Session.Publish(ctx, topic, payload); err != nil {
-		return nil, err
+	if !c.Sent {
+		if err := c.Session.Publish(ctx, topic, payload); err != nil {
+			return nil, err
+		}
 	}
 	answered, answer, err := c.Session.Await(ctx, topic+"/accepted", topic+"/rejected")
 	if err != nil {

@@ -178,10 +178,12 @@ func TestCSRAnswerMustHoldTheDevicesKey(t *testing.T) {
 	require.NoError(t, err)
 	csr, err := exchange.NewCSR(key)
 	require.NoError(t, err)
+	payload, err := exchange.JSON.CSRRequest(csr)
+	require.NoError(t, err)
 	certificate, id := selfSigned(t, key)
 
 	s, client := accepting(csrTopic, answer(t, map[string]any{"certificateId": id, "certificatePem": certificate, "certificateOwnershipToken": "token"}))
-	issued, err := client.CreateCertificateFromCSR(t.Context(), csrTopic, csr, key.Public())
+	issued, err := client.CreateCertificateFromCSR(t.Context(), csrTopic, payload, key.Public())
 	require.NoError(t, err)
 	assert.Nil(t, issued.Key)
 	var request map[string]string
@@ -190,11 +192,11 @@ func TestCSRAnswerMustHoldTheDevicesKey(t *testing.T) {
 
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	_, err = client.CreateCertificateFromCSR(t.Context(), csrTopic, csr, other.Public())
+	_, err = client.CreateCertificateFromCSR(t.Context(), csrTopic, payload, other.Public())
 	assert.ErrorIs(t, err, exchange.ErrBadResponse)
 
 	_, client = accepting(csrTopic, answer(t, map[string]any{"certificateId": id, "certificatePem": "", "certificateOwnershipToken": "token"}))
-	_, err = client.CreateCertificateFromCSR(t.Context(), csrTopic, csr, key.Public())
+	_, err = client.CreateCertificateFromCSR(t.Context(), csrTopic, payload, key.Public())
 	assert.ErrorIs(t, err, exchange.ErrBadResponse)
 }
 
@@ -227,6 +229,19 @@ func longRSAKey(t *testing.T) *rsa.PrivateKey {
 	require.NotNil(t, key.D)
 	key.Precompute()
 	return key
+}
+
+// The answer is read as if the request had been sent by the call.
+func TestRequestThatWasSentIsNotSentAgain(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	certificate, id := selfSigned(t, key)
+	s, client := accepting(csrTopic, answer(t, map[string]any{"certificateId": id, "certificatePem": certificate, "certificateOwnershipToken": "token"}))
+	client.Sent = true
+	issued, err := client.CreateCertificateFromCSR(t.Context(), csrTopic, []byte("request"), key.Public())
+	require.NoError(t, err)
+	assert.Equal(t, id, issued.ID)
+	assert.Empty(t, s.sentTo)
 }
 
 func TestRegisterThingSendsTokenAndParameters(t *testing.T) {
@@ -327,7 +342,7 @@ func FuzzCreateAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte, cbor bool) {
 		_, client := accepting(createTopic, string(payload))
 		if cbor {
-			client.Format = exchange.CBOR()
+			client.Format = exchange.CBOR
 		}
 		issued, err := client.CreateKeysAndCertificate(t.Context(), createTopic)
 		if err != nil {
@@ -348,7 +363,7 @@ func FuzzRegisterAnswer(f *testing.F) {
 			s.topic = registerTopic + "/rejected"
 		}
 		if cbor {
-			client.Format = exchange.CBOR()
+			client.Format = exchange.CBOR
 		}
 		registered, err := client.RegisterThing(t.Context(), registerTopic, "token", nil)
 		assert.Equal(t, accepted, registered != nil)

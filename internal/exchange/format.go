@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 )
 
 // Format is a payload format of the API. Its name is the last level of a
@@ -30,7 +29,7 @@ func unmarshalJSON(data []byte, v any) error {
 	if err := decoder.Decode(v); err != nil {
 		return err
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+	if len(bytes.TrimSpace(data[decoder.InputOffset():])) > 0 {
 		return errors.New("data after the JSON value")
 	}
 	return nil

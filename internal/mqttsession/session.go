@@ -44,6 +44,8 @@ type Session struct {
 	// answers holds, for each topic, the first message since the last Publish.
 	answers map[string]chan []byte
 
+	subscribed mqtt.Token // done with the SUBACK; set by Subscribe
+
 	lost   chan struct{} // closed when the connection is gone
 	cause  error         // why; set before lost is closed
 	ending sync.Once
@@ -127,8 +129,8 @@ func (s *Session) keep(topic string, payload []byte) {
 	}
 }
 
-// Subscribe subscribes to the topics of the session at QoS 1 in one packet and
-// waits for its acknowledgement. A refused topic is a [*SubackError].
+// Subscribe asks for the topics of the session at QoS 1 in one packet. Whether
+// they are granted is for [Session.Subscribed] to say. It fails only with ctx.
 func (s *Session) Subscribe(ctx context.Context) error {
 	filters := make(map[string]byte, len(s.topics))
 	for _, topic := range s.topics {
@@ -136,12 +138,18 @@ func (s *Session) Subscribe(ctx context.Context) error {
 	}
 	// The call ends when the connection is lost, too. It is waited for, because
 	// the acknowledgement may have come before the loss.
-	var token mqtt.Token
 	select {
-	case token = <-s.start(func() mqtt.Token { return s.client.SubscribeMultiple(filters, nil) }):
+	case s.subscribed = <-s.start(func() mqtt.Token { return s.client.SubscribeMultiple(filters, nil) }):
+		return nil
 	case <-ctx.Done():
 		return s.ended(ctx)
 	}
+}
+
+// Subscribed waits for the acknowledgement of [Session.Subscribe]. A refused
+// topic is a [*SubackError].
+func (s *Session) Subscribed(ctx context.Context) error {
+	token := s.subscribed
 	if err := s.wait(ctx, token.Done()); err != nil {
 		return err
 	}

@@ -112,8 +112,65 @@ func TestOneSubscribeCarriesAllTopics(t *testing.T) {
 		session, err := mqttsession.Open(t.Context(), conn, "client-1", accepted, rejected)
 		require.NoError(t, err)
 		defer session.Close()
-		assert.NoError(t, session.Subscribe(t.Context()))
+		assert.NoError(t, subscribe(session, t.Context()))
 	})
+}
+
+// subscribe asks for the topics and waits until they are granted.
+func subscribe(session *mqttsession.Session, ctx context.Context) error {
+	if err := session.Subscribe(ctx); err != nil {
+		return err
+	}
+	return session.Subscribed(ctx)
+}
+
+// What is sent, from the first byte to the last: one SUBSCRIBE and what is
+// published behind it, in this order though nobody waits between them, what came
+// is acknowledged, and nothing is said before DISCONNECT.
+func TestPacketsOfAnExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, s := pipe(t)
+		done := s.serve(func() {
+			s.acceptsConnect()
+			asked := s.reads(packets.Subscribe).(*packets.SubscribePacket)
+			s.reads(packets.Publish)
+			s.sends(publishes(accepted, "before the SUBACK")...)
+			s.reads(packets.Puback)
+			s.sends(0x90, 4, 0, byte(asked.MessageID), 1, 1)
+			s.reads(packets.Disconnect)
+			_, err := packets.ReadPacket(s)
+			assert.ErrorIs(t, err, io.EOF)
+		})
+		session, err := mqttsession.Open(t.Context(), conn, "client-1", accepted, rejected)
+		require.NoError(t, err)
+		require.NoError(t, session.Subscribe(t.Context()))
+		require.NoError(t, session.Publish(t.Context(), "$aws/certificates/create/json", nil))
+		require.NoError(t, session.Subscribed(t.Context()))
+		_, payload, err := session.Await(t.Context(), accepted, rejected)
+		require.NoError(t, err)
+		assert.Equal(t, "before the SUBACK", string(payload))
+		session.Close()
+		<-done
+	})
+}
+
+// paho may put each of the two on its way by a goroutine of its own.
+func TestPublishDoesNotOvertakeSubscribe(t *testing.T) {
+	for range 100 {
+		conn, s := pipe(t)
+		done := s.serve(func() {
+			s.acceptsConnect()
+			s.reads(packets.Subscribe)
+			s.reads(packets.Publish)
+			_, _ = io.Copy(io.Discard, s)
+		})
+		session, err := mqttsession.Open(t.Context(), conn, "client-1", accepted, rejected)
+		require.NoError(t, err)
+		require.NoError(t, session.Subscribe(t.Context()))
+		require.NoError(t, session.Publish(t.Context(), "$aws/certificates/create/json", nil))
+		session.Close()
+		<-done
+	}
 }
 
 func TestConnackThatRefuses(t *testing.T) {
@@ -180,7 +237,7 @@ func TestSubackThatRefuses(t *testing.T) {
 				session, err := mqttsession.Open(t.Context(), conn, "client-1", accepted, rejected)
 				require.NoError(t, err)
 				defer session.Close()
-				test.is(t, session.Subscribe(t.Context()))
+				test.is(t, subscribe(session, t.Context()))
 			})
 		})
 	}
@@ -269,9 +326,9 @@ func TestWaitsEndWithTheContext(t *testing.T) {
 			_, err := mqttsession.Open(ctx, conn, "client-1")
 			return err
 		}},
-		"SUBSCRIBE that nobody reads": {(*server).acceptsConnect, opened((*mqttsession.Session).Subscribe)},
+		"SUBSCRIBE that nobody reads": {(*server).acceptsConnect, opened(subscribe)},
 		"SUBSCRIBE without SUBACK": {func(s *server) { s.acceptsConnect(); silence(s) },
-			opened((*mqttsession.Session).Subscribe)},
+			opened(subscribe)},
 		"PUBLISH that nobody reads": {(*server).acceptsConnect, opened(func(s *mqttsession.Session, ctx context.Context) error {
 			for {
 				if err := s.Publish(ctx, "a", nil); err != nil {
@@ -406,7 +463,7 @@ func FuzzServer(f *testing.F) {
 			return
 		}
 		defer session.Close()
-		_ = session.Subscribe(t.Context())
+		_ = subscribe(session, t.Context())
 		_ = session.Publish(t.Context(), "a", nil)
 		if _, payload, err := session.Await(t.Context(), accepted, rejected); err != nil {
 			assert.Nil(t, payload)

@@ -1,0 +1,231 @@
+package exchange
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"unicode/utf8"
+)
+
+// The bounds of what is decoded. An answer is one map of a few texts.
+const (
+	maxNested = 8
+	maxItems  = 1024
+)
+
+var errTruncated = errors.New("the CBOR item is truncated")
+
+// unmarshalCBOR decodes an answer by way of the JSON that says the same, whose fields
+// have the same names.
+func unmarshalCBOR(data []byte, v any) error {
+	d := cborDecoder{data}
+	value, err := d.value(0)
+	if err != nil {
+		return err
+	}
+	if len(d.rest) > 0 {
+		return errors.New("data after the CBOR item")
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return unmarshalJSON(text, v)
+}
+
+// cborDecoder reads the items of rest, one after another.
+type cborDecoder struct{ rest []byte }
+
+// cborBreak ends an item of indefinite length (RFC 8949, section 3.2.1).
+const cborBreak = 0xff
+
+// head reads what each item begins with: its major type, additional information and
+// argument (RFC 8949, section 3). The argument of an indefinite length is
+// math.MaxUint64.
+func (d *cborDecoder) head() (major, info byte, argument uint64, err error) {
+	first, err := d.take(1)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	major, info = first[0]&0xe0, first[0]&0x1f
+	switch {
+	case info < 24:
+		return major, info, uint64(info), nil
+	case info < 28:
+		number, err := d.take(1 << (info - 24))
+		for _, b := range number {
+			argument = argument<<8 | uint64(b)
+		}
+		return major, info, argument, err
+	case info == 31 && cborBytes <= major && major <= cborMap:
+		return major, info, math.MaxUint64, nil
+	default:
+		return 0, 0, 0, fmt.Errorf("0x%02x begins no CBOR item", first[0])
+	}
+}
+
+func (d *cborDecoder) take(n uint64) ([]byte, error) {
+	if n > uint64(len(d.rest)) {
+		return nil, errTruncated
+	}
+	taken := d.rest[:n]
+	d.rest = d.rest[n:]
+	return taken, nil
+}
+
+// value reads an item that is in depth others.
+func (d *cborDecoder) value(depth int) (any, error) {
+	major, info, argument, err := d.head()
+	if err != nil {
+		return nil, err
+	}
+	switch major {
+	case cborUnsigned:
+		return argument, nil
+	case cborNegative:
+		n := new(big.Int).SetUint64(argument)
+		return n.Not(n), nil
+	case cborBytes:
+		return d.bytes(major, info, argument)
+	case cborText:
+		return d.text(info, argument)
+	case cborTag:
+		return nil, errors.New("a CBOR item is tagged")
+	case cborSimple:
+		return simpleValue(info, argument)
+	}
+	if depth == maxNested {
+		return nil, fmt.Errorf("CBOR items are nested more than %d deep", maxNested)
+	}
+	if major == cborArray {
+		return d.array(depth, info == 31, argument)
+	}
+	return d.object(depth, info == 31, argument)
+}
+
+// bytes reads the content of a byte or text string, which is in chunks if its length
+// is indefinite (RFC 8949, section 3.2.3).
+func (d *cborDecoder) bytes(major, info byte, length uint64) ([]byte, error) {
+	if info != 31 {
+		return d.take(length)
+	}
+	whole := []byte{}
+	for !d.ends() {
+		kind, info, length, err := d.head()
+		if err != nil {
+			return nil, err
+		}
+		if kind != major || info == 31 {
+			return nil, errors.New("a chunk of a CBOR string is none")
+		}
+		chunk, err := d.take(length)
+		if err != nil {
+			return nil, err
+		}
+		if major == cborText && !utf8.Valid(chunk) {
+			return nil, errNotUTF8
+		}
+		whole = append(whole, chunk...)
+	}
+	return whole, nil
+}
+
+var errNotUTF8 = errors.New("a CBOR text is not UTF-8")
+
+func (d *cborDecoder) text(info byte, length uint64) (string, error) {
+	text, err := d.bytes(cborText, info, length)
+	if err == nil && !utf8.Valid(text) {
+		err = errNotUTF8
+	}
+	return string(text), err
+}
+
+// ends reads the break of an item of indefinite length, if it is there.
+func (d *cborDecoder) ends() bool {
+	if len(d.rest) == 0 || d.rest[0] != cborBreak {
+		return false
+	}
+	d.rest = d.rest[1:]
+	return true
+}
+
+func (d *cborDecoder) array(depth int, indefinite bool, length uint64) (any, error) {
+	array := []any{}
+	for uint64(len(array)) < length && !(indefinite && d.ends()) {
+		if len(array) == maxItems {
+			return nil, fmt.Errorf("a CBOR array has more than %d items", maxItems)
+		}
+		item, err := d.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		array = append(array, item)
+	}
+	return array, nil
+}
+
+func (d *cborDecoder) object(depth int, indefinite bool, length uint64) (any, error) {
+	object := map[string]any{}
+	for uint64(len(object)) < length && !(indefinite && d.ends()) {
+		if len(object) == maxItems {
+			return nil, fmt.Errorf("a CBOR map has more than %d pairs", maxItems)
+		}
+		major, info, length, err := d.head()
+		if err != nil {
+			return nil, err
+		}
+		if major != cborText {
+			return nil, errors.New("a key of a CBOR map is not a text")
+		}
+		key, err := d.text(info, length)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := object[key]; twice {
+			return nil, errors.New("a CBOR map has a key twice")
+		}
+		if object[key], err = d.value(depth + 1); err != nil {
+			return nil, err
+		}
+	}
+	return object, nil
+}
+
+// simpleValue is a truth value, null, undefined or a floating-point number (RFC 8949,
+// section 3.3).
+func simpleValue(info byte, argument uint64) (any, error) {
+	switch info {
+	case 20, 21:
+		return info == 21, nil
+	case 22, 23:
+		return nil, nil
+	case 25:
+		return halfFloat(uint16(argument)), nil
+	case 26:
+		return float64(math.Float32frombits(uint32(argument))), nil
+	case 27:
+		return math.Float64frombits(argument), nil
+	default:
+		return nil, fmt.Errorf("the CBOR simple value %d means nothing", argument)
+	}
+}
+
+// halfFloat converts from IEEE 754 binary16 (RFC 8949, appendix D).
+func halfFloat(bits uint16) float64 {
+	fraction := float64(bits & 0x3ff)
+	value := math.NaN()
+	switch exponent := int(bits >> 10 & 0x1f); {
+	case exponent == 0:
+		value = math.Ldexp(fraction, -24)
+	case exponent < 31:
+		value = math.Ldexp(fraction+1024, exponent-25)
+	case fraction == 0:
+		value = math.Inf(1)
+	}
+	if bits&0x8000 != 0 {
+		return -value
+	}
+	return value
+}
