@@ -91,6 +91,16 @@ func TestStatusOfACertificate(t *testing.T) {
 			},
 		},
 		{
+			name: "a certificate that is deleted takes its token with it",
+			fact: "API_DeleteCertificate: the certificate is gone",
+			steps: func(d *desk) {
+				c := d.claim("device-1")
+				issued, _ := c.createFromCSR()
+				require.NoError(d, d.server.DeleteCertificate(issued.CertificateID))
+				rejects(d.T, c.register("test-template", issued.CertificateOwnershipToken, `{}`), 400, "InvalidCertificateOwnershipToken")
+			},
+		},
+		{
 			name: "a claim that is deactivated is dropped at once, and can be activated again",
 			fact: "provision-wo-cert: a claim certificate that is misused is deactivated, and provisions nobody then",
 			steps: func(d *desk) {

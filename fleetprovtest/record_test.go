@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
@@ -37,24 +38,46 @@ func TestRequestsAreRecorded(t *testing.T) {
 	})
 }
 
-func TestRecordsAreCopies(t *testing.T) {
-	server := fleetprovtest.NewServer()
+func TestRequestsMayBeBounded(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.MaxRequests = 2
+	server.Start()
 	defer server.Close()
-	c := connectClaim(t, server)
-	c.provision(`{"SerialNumber":"SN-1"}`)
+	for _, id := range []string{"device-1", "device-2", "device-3"} {
+		connectAs(t, server, server.ClaimCertificate(), id)
+	}
+	requests := server.Requests()
+	require.Len(t, requests, 2)
+	assert.Equal(t, "device-2", requests[0].ClientID)
+	assert.Equal(t, "device-3", requests[1].ClientID)
+}
 
-	requests, certificates, things := server.Requests(), server.Certificates(), server.Things()
-	requests[1].Filters[0] = "changed"
-	requests[3].Payload[0] = 'x'
-	requests[0].ClientID = "changed"
-	certificates[0].Status = "changed"
-	things[0].Parameters["SerialNumber"] = "changed"
-	things[0].CertificateIDs[0] = "changed"
+func TestRecordsAreCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, withTemplates("fleet", thingTemplate(`,"AttributePayload":{"a":"1"},"ThingGroups":["x"]`, "")))
+		d.enrol("fleet", `{"ThingName":"device-1"}`)
 
-	assert.Equal(t, flowFilters[0], server.Requests()[1].Filters[0])
-	assert.Equal(t, byte('{'), server.Requests()[3].Payload[0])
-	assert.Equal(t, "claim-"+t.Name(), server.Requests()[0].ClientID)
-	assert.Equal(t, "ACTIVE", server.Certificates()[0].Status)
-	assert.Equal(t, "SN-1", server.Things()[0].Parameters["SerialNumber"])
-	assert.Equal(t, certificates[0].ID, server.Things()[0].CertificateIDs[0])
+		requests, certificates, things := d.server.Requests(), d.server.Certificates(), d.server.Things()
+		requests[0].ClientID = "changed"
+		requests[1].Filters[0] = "changed"
+		requests[2].Payload[0] = 'x'
+		certificates[0].Status = "changed"
+		things[0].Parameters["ThingName"] = "changed"
+		things[0].CertificateIDs[0] = "changed"
+		things[0].Attributes["a"] = "changed"
+		things[0].Groups[0] = "changed"
+
+		requests = d.server.Requests()
+		assert.Equal(t, "enrolling", requests[0].ClientID)
+		assert.Equal(t, csrTopic+"/accepted", requests[1].Filters[0])
+		assert.Equal(t, byte('{'), requests[2].Payload[0])
+		assert.Equal(t, "ACTIVE", d.server.Certificates()[0].Status)
+		assert.Equal(t, []fleetprovtest.Thing{{
+			Name:           "device-1",
+			Parameters:     map[string]string{"ThingName": "device-1"},
+			CertificateIDs: []string{certificates[0].ID},
+			Attributes:     map[string]string{"a": "1"},
+			Groups:         []string{"x"},
+		}}, d.server.Things())
+	})
 }
