@@ -2,10 +2,8 @@ package fleetprov_test
 
 import (
 	"encoding/json"
-	"maps"
-	"regexp"
-	"slices"
-	"strings"
+	"fmt"
+	"path"
 	"testing"
 	"testing/synctest"
 
@@ -14,78 +12,179 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/iotpolicy"
 )
 
-const awsARN = "arn:aws:iot:REGION:ACCOUNT_ID:"
+// awsFlows are the ways in which a device may be provisioned and renewed.
+var awsFlows = map[string][]fleetprov.Option{
+	"a key from AWS, in JSON":        {},
+	"a key from AWS, in CBOR":        {fleetprov.WithCBOR()},
+	"a key from the device, in JSON": {fleetprov.WithGeneratedKey()},
+	"a key from the device, in CBOR": {fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()},
+}
 
-// The topics of the AWS developer guide, "fleet-provision-api", for the
-// template fleet-template.
-var (
-	awsRequestTopics = []string{
-		"$aws/certificates/create/json",
-		"$aws/certificates/create/cbor",
-		"$aws/certificates/create-from-csr/json",
-		"$aws/certificates/create-from-csr/cbor",
-		"$aws/provisioning-templates/fleet-template/provision/json",
-		"$aws/provisioning-templates/fleet-template/provision/cbor",
-	}
-	awsAnswerTopics = []string{
-		"$aws/certificates/create/json/accepted",
-		"$aws/certificates/create/json/rejected",
-		"$aws/certificates/create/cbor/accepted",
-		"$aws/certificates/create/cbor/rejected",
-		"$aws/certificates/create-from-csr/json/accepted",
-		"$aws/certificates/create-from-csr/json/rejected",
-		"$aws/certificates/create-from-csr/cbor/accepted",
-		"$aws/certificates/create-from-csr/cbor/rejected",
-		"$aws/provisioning-templates/fleet-template/provision/json/accepted",
-		"$aws/provisioning-templates/fleet-template/provision/json/rejected",
-		"$aws/provisioning-templates/fleet-template/provision/cbor/accepted",
-		"$aws/provisioning-templates/fleet-template/provision/cbor/rejected",
-	}
-)
+// awsPolicies are the policy documents, by the name of their files.
+type awsPolicies map[string]awsPolicy
 
-func TestAWSClaimPolicyAllowsWhatTheClientDoes(t *testing.T) {
-	policy := readAWSPolicy(t, "claim-policy.json")
-	published, subscribed := make(map[string]bool), make(map[string]bool)
-	for name, opts := range map[string][]fleetprov.Option{
-		"a key from AWS, in JSON":        {},
-		"a key from AWS, in CBOR":        {fleetprov.WithCBOR()},
-		"a key from the device, in JSON": {fleetprov.WithGeneratedKey()},
-		"a key from the device, in CBOR": {fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()},
-	} {
-		server := fleetprovtest.NewUnstartedServer()
-		server.Template = "fleet-template"
-		server.Start()
-		defer server.Close()
-		p, err := fleetprov.New(server.Endpoint(), "fleet-template", claimOf(t, server), opts...)
-		require.NoError(t, err)
-		_, err = p.Provision(t.Context(), map[string]string{"SerialNumber": "0001"})
-		require.NoError(t, err, name)
-		for _, request := range server.Requests() {
-			assert.True(t, policy.allows("iot:Connect", awsARN+"client/"+request.ClientID), "client id %s", request.ClientID)
-			for _, filter := range request.Filters {
-				subscribed[filter] = true
-			}
-			if request.Topic != "" {
-				published[request.Topic] = true
-			}
-		}
-	}
+type awsPolicy struct {
+	Version   string
+	Statement []awsStatement
+}
 
-	assert.ElementsMatch(t, awsRequestTopics, slices.Collect(maps.Keys(published)))
-	assert.ElementsMatch(t, awsAnswerTopics, slices.Collect(maps.Keys(subscribed)))
-	for _, topic := range awsRequestTopics {
-		assert.True(t, policy.allows("iot:Publish", awsARN+"topic/"+topic), "publish to %s", topic)
+type awsStatement struct {
+	Effect    string
+	Action    awsStrings
+	Resource  awsStrings
+	Condition json.RawMessage `json:",omitempty"`
+}
+
+// awsStrings is a string or a list of them.
+type awsStrings []string
+
+func (o *awsStrings) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*o = awsStrings{one}
+		return nil
 	}
-	for _, topic := range awsAnswerTopics {
-		assert.True(t, policy.allows("iot:Subscribe", awsARN+"topicfilter/"+topic), "subscribe to %s", topic)
-		assert.True(t, policy.allows("iot:Receive", awsARN+"topic/"+topic), "receive from %s", topic)
+	return json.Unmarshal(data, (*[]string)(o))
+}
+
+func readAWSPolicies(t *testing.T) awsPolicies {
+	t.Helper()
+	policies := awsPolicies{}
+	for _, name := range []string{"claim-policy.json", "device-policy.json", "rotation-policy.json"} {
+		var policy awsPolicy
+		readAWSDocument(t, name, &policy)
+		policies[name] = policy
+	}
+	return policies
+}
+
+func (p awsPolicies) text(t *testing.T, name string) string {
+	t.Helper()
+	document, err := json.Marshal(p[name])
+	require.NoError(t, err)
+	return string(document)
+}
+
+// awsAccount starts an endpoint inside a bubble with the templates of examples/aws
+// and these policies.
+func (p awsPolicies) awsAccount(t *testing.T) (*fleetprovtest.Server, fleetprov.Option) {
+	t.Helper()
+	server := fleetprovtest.NewUnstartedServer()
+	server.ClaimPolicy = p.text(t, "claim-policy.json")
+	server.Hook = rotationHook
+	for name, document := range map[string]string{"fleet-device-policy": "device-policy.json", "fleet-rotation-policy": "rotation-policy.json"} {
+		require.NoError(t, server.AddPolicy(name, p.text(t, document)))
+	}
+	for name, document := range map[string]string{"fleet-template": "provisioning-template.json", "fleet-rotation-template": "rotation-template.json"} {
+		var body json.RawMessage
+		readAWSDocument(t, document, &body)
+		require.NoError(t, server.AddTemplate(name, string(body)))
+	}
+	server.Listener.Close()
+	listener := newPipeListener()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	return server, fleetprov.WithDialer(listener.Dial)
+}
+
+// rotationHook is rotation_hook.py, attached to the template it is for.
+func rotationHook(request fleetprovtest.HookRequest) fleetprovtest.HookResponse {
+	if path.Base(request.TemplateARN) != "fleet-rotation-template" {
+		return fleetprovtest.HookResponse{AllowProvisioning: true}
+	}
+	return fleetprovtest.HookResponse{AllowProvisioning: request.Parameters["ThingName"] == request.ClientID}
+}
+
+// provisionAndRenew is what a device does with the account.
+func (p awsPolicies) provisionAndRenew(t *testing.T, opts ...fleetprov.Option) (server *fleetprovtest.Server, err error) {
+	t.Helper()
+	server, dial := p.awsAccount(t)
+	opts = append(opts, dial, oneAttempt, fleetprov.WithVerification())
+	provisioner, err := fleetprov.New(server.Endpoint(), "fleet-template", claimOf(t, server), opts...)
+	require.NoError(t, err)
+	store := newMemStore()
+	credentials, err := provisioner.Ensure(t.Context(), store, map[string]string{"SerialNumber": "0001"})
+	if err != nil {
+		return server, err
+	}
+	assert.Equal(t, map[string]string{"telemetryIntervalSeconds": "60"}, credentials.DeviceConfiguration)
+	_, err = renewDevice(t.Context(), store, credentials, opts...)
+	return server, err
+}
+
+func TestAWSDocumentsProvisionAndRenewADevice(t *testing.T) {
+	for name, opts := range awsFlows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, err := readAWSPolicies(t).provisionAndRenew(t, opts...)
+				require.NoError(t, err)
+				certificates := server.Certificates()
+				require.Len(t, certificates, 2)
+				for _, c := range certificates {
+					assert.Equal(t, "ACTIVE", c.Status)
+					assert.Equal(t, "device-0001", c.ThingName)
+				}
+				things := server.Things()
+				require.Len(t, things, 1)
+				assert.Equal(t, map[string]string{"serialNumber": "0001"}, things[0].Attributes)
+				assert.Len(t, things[0].CertificateIDs, 2)
+			})
+		})
 	}
 }
 
+// What no step needs is a right too many: without any one of them, a device of one
+// flow or another is not provisioned, or not renewed.
+func TestAWSPoliciesAllowNothingThatIsNotNeeded(t *testing.T) {
+	for _, name := range []string{"claim-policy.json", "rotation-policy.json"} {
+		for i, statement := range readAWSPolicies(t)[name].Statement {
+			for _, action := range statement.Action {
+				for _, resource := range statement.Resource {
+					t.Run(fmt.Sprint(name, " ", action, " ", resource), func(t *testing.T) {
+						works := 0
+						for _, opts := range awsFlows {
+							synctest.Test(t, func(t *testing.T) {
+								policies := readAWSPolicies(t)
+								policies[name] = policies[name].without(i, action, resource)
+								if _, err := policies.provisionAndRenew(t, opts...); err == nil {
+									works++
+								}
+							})
+						}
+						assert.Less(t, works, len(awsFlows))
+					})
+				}
+			}
+		}
+	}
+}
+
+// without splits a statement in one for each action and resource, and leaves one of
+// them out.
+func (p awsPolicy) without(statement int, action, resource string) awsPolicy {
+	left := awsPolicy{Version: p.Version}
+	for i, s := range p.Statement {
+		if i != statement {
+			left.Statement = append(left.Statement, s)
+			continue
+		}
+		for _, a := range s.Action {
+			for _, r := range s.Resource {
+				if a != action || r != resource {
+					left.Statement = append(left.Statement, awsStatement{s.Effect, awsStrings{a}, awsStrings{r}, s.Condition})
+				}
+			}
+		}
+	}
+	return left
+}
+
 func TestAWSClaimPolicyAllowsNothingElse(t *testing.T) {
-	policy := readAWSPolicy(t, "claim-policy.json")
+	policy := parseAWSPolicy(t, "claim-policy.json")
 	for _, resource := range []string{
 		"topic/$aws/certificates/create",
 		"topic/$aws/certificates/revoke/json",
@@ -102,160 +201,47 @@ func TestAWSClaimPolicyAllowsNothingElse(t *testing.T) {
 		"topicfilter/#",
 		"thing/device-0001",
 	} {
-		for _, action := range []string{"iot:Publish", "iot:Receive", "iot:Subscribe", "iot:RetainPublish", "iot:GetThingShadow"} {
-			assert.False(t, policy.allows(action, awsARN+resource), "%s on %s", action, resource)
-		}
-	}
-
-	// What no step needs is a right too many.
-	needed := map[string][]string{"iot:Connect": {"client/fleetprov-1"}}
-	for _, topic := range awsRequestTopics {
-		needed["iot:Publish"] = append(needed["iot:Publish"], "topic/"+topic)
-	}
-	for _, topic := range awsAnswerTopics {
-		needed["iot:Subscribe"] = append(needed["iot:Subscribe"], "topicfilter/"+topic)
-		needed["iot:Receive"] = append(needed["iot:Receive"], "topic/"+topic)
-	}
-	for _, statement := range policy.Statement {
-		for _, action := range statement.Action {
-			for _, pattern := range statement.Resource {
-				assert.True(t, slices.ContainsFunc(needed[action], func(resource string) bool {
-					return matchesAWSResource(pattern, awsARN+resource)
-				}), "nothing needs %s on %s", action, pattern)
-			}
+		for _, action := range []iotpolicy.Action{"iot:Publish", "iot:Receive", "iot:Subscribe", "iot:RetainPublish", "iot:GetThingShadow"} {
+			assert.False(t, iotpolicy.Allowed(policy, iotpolicy.Request{Action: action, Resource: resource}), "%s on %s", action, resource)
 		}
 	}
 }
 
 func TestAWSDevicePolicyIsPinnedToTheThingName(t *testing.T) {
-	policy := readAWSPolicy(t, "device-policy.json")
-	assert.True(t, policy.allows("iot:Connect", awsARN+"client/${iot:Connection.Thing.ThingName}"))
-	for _, statement := range policy.Statement {
-		for _, resource := range statement.Resource {
-			resource, found := strings.CutPrefix(resource, awsARN)
-			assert.True(t, found)
-			assert.Regexp(t, `^(client|(topic|topicfilter)/devices)/\$\{iot:Connection\.Thing\.ThingName\}(/|$)`, resource)
-		}
-	}
-}
-
-// A device renews with its own certificate, under its thing name.
-func TestAWSDevicePoliciesAllowARenewal(t *testing.T) {
-	const template = "fleet-rotation-template"
-	device, rotation := readAWSPolicy(t, "device-policy.json"), readAWSPolicy(t, "rotation-policy.json")
-	requests := strings.Split(strings.ReplaceAll(strings.Join(awsRequestTopics, " "), "fleet-template", template), " ")
-	answers := strings.Split(strings.ReplaceAll(strings.Join(awsAnswerTopics, " "), "fleet-template", template), " ")
-
-	published, subscribed := make(map[string]bool), make(map[string]bool)
-	for name, opts := range map[string][]fleetprov.Option{
-		"a key from AWS, in JSON":        {},
-		"a key from AWS, in CBOR":        {fleetprov.WithCBOR()},
-		"a key from the device, in JSON": {fleetprov.WithGeneratedKey()},
-		"a key from the device, in CBOR": {fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()},
+	policy := parseAWSPolicy(t, "device-policy.json")
+	for _, test := range []struct {
+		action   iotpolicy.Action
+		resource string
+	}{
+		{"iot:Connect", "client/%s"},
+		{"iot:Publish", "topic/devices/%s/telemetry"},
+		{"iot:Receive", "topic/devices/%s/commands"},
+		{"iot:Subscribe", "topicfilter/devices/%s/#"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				server, dial := newRotationServer(t)
-				opts := append(opts, dial)
-				p, err := fleetprov.New(server.Endpoint(), template, claimOf(t, server), opts...)
-				require.NoError(t, err)
-				store := newMemStore()
-				credentials, err := p.Ensure(t.Context(), store, map[string]string{"SerialNumber": "0001"})
-				require.NoError(t, err)
-				seen := len(server.Requests())
-				_, err = renewDevice(t.Context(), store, credentials, opts...)
-				require.NoError(t, err)
-				for _, request := range server.Requests()[seen:] {
-					connects := strings.ReplaceAll(awsARN+"client/"+request.ClientID, "0001", "${iot:Connection.Thing.ThingName}")
-					assert.True(t, device.allows("iot:Connect", connects), connects)
-					for _, filter := range request.Filters {
-						subscribed[filter] = true
-					}
-					if request.Topic != "" {
-						published[request.Topic] = true
-					}
-				}
+		allowed := func(thing string, attached bool) bool {
+			return iotpolicy.Allowed(policy, iotpolicy.Request{
+				Action:   test.action,
+				Resource: fmt.Sprintf(test.resource, thing),
+				Variables: map[string]string{
+					"iot:Connection.Thing.ThingName":  "device-0001",
+					"iot:Connection.Thing.IsAttached": fmt.Sprint(attached),
+				},
 			})
-		})
-	}
-	assert.ElementsMatch(t, requests, slices.Collect(maps.Keys(published)))
-	assert.ElementsMatch(t, answers, slices.Collect(maps.Keys(subscribed)))
-
-	needed := make(map[string][]string)
-	for _, topic := range requests {
-		needed["iot:Publish"] = append(needed["iot:Publish"], awsARN+"topic/"+topic)
-	}
-	for _, topic := range answers {
-		needed["iot:Subscribe"] = append(needed["iot:Subscribe"], awsARN+"topicfilter/"+topic)
-		needed["iot:Receive"] = append(needed["iot:Receive"], awsARN+"topic/"+topic)
-	}
-	for action, resources := range needed {
-		for _, resource := range resources {
-			assert.True(t, rotation.allows(action, resource), "%s on %s", action, resource)
-			if strings.Contains(resource, template) {
-				another := strings.ReplaceAll(resource, template, "another-template")
-				assert.False(t, rotation.allows(action, another), "%s on %s", action, another)
-			}
 		}
-	}
-	for _, statement := range rotation.Statement {
-		for _, action := range statement.Action {
-			for _, pattern := range statement.Resource {
-				assert.True(t, slices.ContainsFunc(needed[action], func(resource string) bool {
-					return matchesAWSResource(pattern, resource)
-				}), "nothing needs %s on %s", action, pattern)
-			}
+		assert.True(t, allowed("device-0001", true), test.action)
+		assert.False(t, allowed("device-0002", true), test.action)
+		assert.False(t, allowed("device-00010", true), test.action)
+		if test.action == iotpolicy.Connect {
+			assert.False(t, allowed("device-0001", false), "of a thing that is another's")
 		}
 	}
 }
 
-type awsPolicy struct {
-	Version   string
-	Statement []struct {
-		Effect   string
-		Action   awsStrings
-		Resource awsStrings
-	}
-}
-
-// awsStrings is a string or a list of them.
-type awsStrings []string
-
-func (o *awsStrings) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*o = awsStrings{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(o))
-}
-
-// readAWSPolicy reads a policy whose statements all allow.
-func readAWSPolicy(t *testing.T, name string) *awsPolicy {
+func parseAWSPolicy(t *testing.T, name string) []*iotpolicy.Document {
 	t.Helper()
-	policy := new(awsPolicy)
-	readAWSDocument(t, name, policy)
-	require.Equal(t, "2012-10-17", policy.Version)
-	require.NotEmpty(t, policy.Statement)
-	for _, statement := range policy.Statement {
-		require.Equal(t, "Allow", statement.Effect)
-	}
-	return policy
-}
-
-func (p *awsPolicy) allows(action, resource string) bool {
-	for _, statement := range p.Statement {
-		matches := func(pattern string) bool { return matchesAWSResource(pattern, resource) }
-		if slices.Contains(statement.Action, action) && slices.ContainsFunc(statement.Resource, matches) {
-			return true
-		}
-	}
-	return false
-}
-
-// matchesAWSResource takes the wildcards of a policy, which pass over the levels
-// of a topic (AWS developer guide, "iot-policies").
-func matchesAWSResource(pattern, resource string) bool {
-	expression := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern))
-	return regexp.MustCompile("^" + expression + "$").MatchString(resource)
+	var document json.RawMessage
+	readAWSDocument(t, name, &document)
+	policy, err := iotpolicy.Parse(document)
+	require.NoError(t, err)
+	return []*iotpolicy.Document{policy}
 }

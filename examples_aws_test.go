@@ -157,7 +157,7 @@ func TestAWSRotationHook(t *testing.T) {
 // assertAWSTemplateOfPolicy checks which template a policy is about.
 func assertAWSTemplateOfPolicy(t *testing.T, template, policy string) {
 	t.Helper()
-	for _, statement := range readAWSPolicy(t, policy).Statement {
+	for _, statement := range readAWSPolicies(t)[policy].Statement {
 		for _, resource := range statement.Resource {
 			if _, level, found := strings.Cut(resource, "$aws/provisioning-templates/"); found {
 				assert.Equal(t, template+"/provision/*", level)

@@ -63,6 +63,7 @@ var importRules = []importRule{
 	{
 		imported:  "internal/iotpolicy",
 		importers: []string{"fleetprovtest"},
+		tests:     []string{"."},
 		reason:    "AWS decides about policies, not the device: the evaluator is part of the endpoint for tests, and must not be linked into a device's firmware",
 	},
 	{
