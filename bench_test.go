@@ -67,19 +67,21 @@ func benchmarkRoundTrips(b *testing.B, config *tls.Config, opts ...fleetprov.Opt
 
 // BenchmarkManyAtOnce provisions devices through one Provisioner, all at once, as a
 // factory's station or a gateway does. It reports what a device costs while all are
-// connected, in memory and goroutines, and the time a device takes when nothing
-// holds them up.
+// connected, in memory (kB/device) and goroutines, what its connection costs the
+// endpoint in the other process then (endpoint-kB/device) and after
+// (endpoint-kB-after/device), and the time a device takes when nothing holds it up.
 func BenchmarkManyAtOnce(b *testing.B) {
 	server := startServerProcess(b)
 	for _, devices := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(devices), func(b *testing.B) {
-			memory, goroutines := whileConnected(b, server, devices)
+			costs := whileConnected(b, server, devices)
 			provisioner := server.newProvisioner(b, fleetprov.WithGeneratedKey(), fleetprov.WithMaxAttempts(1))
 			for b.Loop() {
 				provisionAll(b, provisioner, devices)
 			}
-			b.ReportMetric(memory/1e3, "kB/device")
-			b.ReportMetric(goroutines, "goroutines/device")
+			for unit, cost := range costs {
+				b.ReportMetric(cost/float64(devices), unit+"/device")
+			}
 			b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*devices), "ms/device")
 		})
 	}
@@ -100,8 +102,8 @@ func provisionAll(b *testing.B, provisioner *fleetprov.Provisioner, devices int)
 }
 
 // whileConnected holds every device where it is about to register, and returns what
-// each takes then.
-func whileConnected(b *testing.B, server serverProcess, devices int) (memory, goroutines float64) {
+// all take then.
+func whileConnected(b *testing.B, server serverProcess, devices int) map[string]float64 {
 	b.Helper()
 	var arrived sync.WaitGroup
 	arrived.Add(devices)
@@ -114,13 +116,21 @@ func whileConnected(b *testing.B, server serverProcess, devices int) (memory, go
 	}
 	provisioner := server.newProvisioner(b, fleetprov.WithGeneratedKey(), fleetprov.WithMaxAttempts(1), fleetprov.WithProgress(hold))
 	memoryBefore, goroutinesBefore := inUse()
+	endpointBefore := server.memory(b)
 	var all sync.WaitGroup
 	all.Go(func() { provisionAll(b, provisioner, devices) })
 	arrived.Wait()
-	memoryNow, goroutinesNow := inUse()
+	memory, goroutines := inUse()
+	endpoint := server.memory(b)
 	close(goOn)
 	all.Wait()
-	return (memoryNow - memoryBefore) / float64(devices), (goroutinesNow - goroutinesBefore - 1) / float64(devices)
+	noGoroutineLeft(b)
+	return map[string]float64{
+		"kB":                (memory - memoryBefore) / 1e3,
+		"goroutines":        goroutines - goroutinesBefore - 1, // of all
+		"endpoint-kB":       (endpoint - endpointBefore) / 1e3,
+		"endpoint-kB-after": (server.memory(b) - endpointBefore) / 1e3,
+	}
 }
 
 func inUse() (memory, goroutines float64) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +22,8 @@ import (
 // serverProcess is an endpoint in a process of its own, whose time and memory are
 // not counted as the client's.
 type serverProcess struct {
+	stdin    io.Writer
+	stdout   *bufio.Scanner
 	endpoint string
 	pfx      []byte
 	claim    *fleetprov.Identity
@@ -38,7 +41,10 @@ func TestServerProcess(t *testing.T) {
 	defer server.Close()
 	fmt.Println(server.Endpoint())
 	fmt.Println(base64.StdEncoding.EncodeToString(server.ClaimPFX(testPassword)))
-	io.Copy(io.Discard, os.Stdin)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		memory, _ := inUse()
+		fmt.Println(memory)
+	}
 }
 
 // startServerProcess starts an endpoint that ends with the benchmark.
@@ -56,15 +62,28 @@ func startServerProcess(b *testing.B) serverProcess {
 		stdin.Close()
 		process.Wait()
 	})
-	lines := bufio.NewScanner(stdout)
-	require.True(b, lines.Scan(), "%v", lines.Err())
-	server := serverProcess{endpoint: lines.Text()}
-	require.True(b, lines.Scan(), "%v", lines.Err())
-	server.pfx, err = base64.StdEncoding.DecodeString(lines.Text())
+	server := serverProcess{stdin: stdin, stdout: bufio.NewScanner(stdout)}
+	server.endpoint = server.line(b)
+	server.pfx, err = base64.StdEncoding.DecodeString(server.line(b))
 	require.NoError(b, err)
 	server.claim, err = fleetprov.ParsePFX(server.pfx, testPassword)
 	require.NoError(b, err)
 	return server
+}
+
+func (s serverProcess) line(b *testing.B) string {
+	b.Helper()
+	require.True(b, s.stdout.Scan(), "%v", s.stdout.Err())
+	return s.stdout.Text()
+}
+
+// memory is what the endpoint has in use, in bytes.
+func (s serverProcess) memory(b *testing.B) float64 {
+	b.Helper()
+	fmt.Fprintln(s.stdin)
+	memory, err := strconv.ParseFloat(s.line(b), 64)
+	require.NoError(b, err)
+	return memory
 }
 
 // tlsConfig is what the claim connects with.
