@@ -133,7 +133,7 @@ func TestStatusOfACertificate(t *testing.T) {
 			steps: func(d *desk) {
 				issued, certificate := d.enrol("test-template", `{}`)
 				assert.Equal(d, time.Date(2049, time.December, 31, 23, 59, 59, 0, time.UTC), certificate.Leaf.NotAfter)
-				d.server.Advance(certificate.Leaf.NotAfter.Sub(time.Now()))
+				d.server.Advance(time.Until(certificate.Leaf.NotAfter))
 				d.connect(certificate, "device-1")
 				d.server.Advance(time.Second)
 				err := refusal(d.T, d.listener.dial(), clientConfig(d.server, certificate))

@@ -172,9 +172,7 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	claimPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: claimKey}))
 	secrets := []string{keys.CertificateOwnershipToken, "mqtt-p4ssword", "p4rameter"}
 	for _, key := range []string{*keys.PrivateKey, claimPEM} {
-		for _, line := range strings.Split(strings.TrimSpace(key), "\n") {
-			secrets = append(secrets, line)
-		}
+		secrets = append(secrets, strings.Split(strings.TrimSpace(key), "\n")...)
 	}
 	text := log.String()
 	for _, operation := range []string{"CreateKeysAndCertificate accepted", "RegisterThing accepted", "RegisterThing rejected", "disconnected"} {

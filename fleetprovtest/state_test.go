@@ -149,6 +149,7 @@ func TestStateFileIsItsOwners(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "state")
 	for range 2 {
+		require.NoError(t, os.WriteFile(path+".new", []byte("left by a kill"), 0o644))
 		server := fleetprovtest.NewUnstartedServer()
 		require.NoError(t, server.KeepState(path))
 		server.Close()
