@@ -10,7 +10,9 @@ func (s *Server) Advance(d time.Duration) {
 	if d < 0 {
 		panic("fleetprovtest: the clock cannot be moved back")
 	}
-	s.ahead.Add(int64(d))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keepLocked(stateRecord{Ahead: time.Duration(s.ahead.Add(int64(d)))})
 }
 
 func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }

@@ -2,6 +2,7 @@ package fleetprovtest
 
 import (
 	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/fleetprov/fleetprov/internal/iottemplate"
@@ -102,7 +103,9 @@ func (s *Server) apply(c *issued, registration *iottemplate.Registration, parame
 	}
 	if thing != nil {
 		thing.Parameters = parameters
-		thing.CertificateIDs = append(thing.CertificateIDs, c.id)
+		if !slices.Contains(thing.CertificateIDs, c.id) {
+			thing.CertificateIDs = append(thing.CertificateIDs, c.id)
+		}
 		s.registry.put(thing)
 		s.keepLocked(stateRecord{Thing: thing})
 		c.thingName = thing.Name

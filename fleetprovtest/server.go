@@ -116,8 +116,9 @@ type Server struct {
 	// that have not subscribed to them, too, as AWS IoT was seen to do.
 	AnswerUnsubscribed bool
 
-	// SubscriptionLag is how long after a SUBACK messages begin to be
-	// delivered. Those that come earlier wait for it (mqtt).
+	// SubscriptionLag is how long after a SUBSCRIBE messages begin to be
+	// delivered to the connection. Those that come earlier wait for it (mqtt),
+	// and come in any order then.
 	SubscriptionLag time.Duration
 
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing

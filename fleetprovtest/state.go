@@ -33,6 +33,7 @@ func (s *Server) KeepState(path string) error {
 // stateRecord is a line of the file. The last one on a certificate or thing counts.
 type stateRecord struct {
 	Authority          *authorityRecord   `json:"authority,omitempty"`
+	Ahead              time.Duration      `json:"ahead,omitempty"` // of the time, by Advance
 	ClaimStatus        string             `json:"claimStatus,omitempty"`
 	Certificate        *certificateRecord `json:"certificate,omitempty"`
 	DeletedCertificate string             `json:"deletedCertificate,omitempty"`
@@ -114,6 +115,8 @@ func (s *Server) replayLocked(r stateRecord) error {
 	switch {
 	case r.Authority != nil:
 		return s.authority.restore(r.Authority)
+	case r.Ahead != 0:
+		s.ahead.Store(int64(r.Ahead))
 	case r.ClaimStatus != "":
 		s.registry.claimStatus = r.ClaimStatus
 	case r.Certificate != nil:
@@ -152,43 +155,44 @@ func (r *certificateRecord) issued() (*issued, error) {
 	}, nil
 }
 
-// rewriteLocked writes what there is to path, where later records are appended.
-func (s *Server) rewriteLocked(path string) (err error) {
+// rewriteLocked writes what there is to path, and opens that for later records.
+func (s *Server) rewriteLocked(path string) error {
 	whole := path + ".new"
-	file, err := os.OpenFile(whole, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if errors.Is(err, fs.ErrExist) { // left behind by a server that was ended
-		if err = os.Remove(whole); err == nil {
-			return s.rewriteLocked(path)
-		}
+	os.Remove(whole) // left behind by a server that was ended
+	if err := s.writeLocked(whole); err != nil {
+		os.Remove(whole)
+		return err
 	}
+	if err := os.Rename(whole, path); err != nil {
+		os.Remove(whole)
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	s.state = file
+	return err
+}
+
+func (s *Server) writeLocked(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(whole)
-		}
-	}()
+	defer file.Close()
 	lines := json.NewEncoder(file)
 	for _, record := range s.recordsLocked() {
 		if err := lines.Encode(record); err != nil {
 			return err
 		}
 	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(whole, path); err != nil {
-		return err
-	}
-	s.state = file
-	return nil
+	return file.Sync()
 }
 
 func (s *Server) recordsLocked() []stateRecord {
 	s.registry.expire(s.now())
 	records := []stateRecord{{Authority: s.authority.record()}, {ClaimStatus: s.registry.claimStatus}}
+	if ahead := s.ahead.Load(); ahead != 0 {
+		records = append(records, stateRecord{Ahead: time.Duration(ahead)})
+	}
 	for name, document := range s.policies.inline {
 		records = append(records, stateRecord{Policy: &policyRecord{name, document}})
 	}

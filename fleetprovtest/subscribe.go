@@ -1,6 +1,7 @@
 package fleetprovtest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,8 @@ func (h *handler) Subscribe(c *broker.Conn, p *packets.SubscribePacket) {
 	for i, filter := range p.Topics {
 		ack.ReturnCodes = append(ack.ReturnCodes, s.grant(o, filter, p.Qoss[i], fault))
 	}
-	o.deliversFrom.Store(time.Now().Add(fault.Delay + s.SubscriptionLag).UnixNano())
+	s.log(o, "subscribed", "filters", strings.Join(p.Topics, " "), "codes", fmt.Sprint(ack.ReturnCodes))
+	o.deliversFrom.Store(time.Now().Add(s.SubscriptionLag).UnixNano())
 	c.After(fault.Delay, func() { fault.answer(o, ack) })
 }
 
@@ -76,7 +78,6 @@ func (s *Server) grant(o *session, filter string, qos byte, fault Fault) byte {
 		s.log(o, "SUBSCRIBE refused", "filter", filter, "reason", "the policy denies iot:Subscribe")
 		return subscriptionRefused
 	}
-	s.log(o, "subscribed", "filter", filter)
 	o.Grant(filter, qos)
 	s.foresee(filter)
 	return qos

@@ -42,7 +42,8 @@ type Server struct {
 	// TLS is the configuration of the TLS layer. If it is nil there is none.
 	TLS *tls.Config
 	// Closed, if set, is called when a connection is over, even if
-	// Handler.Connect was never called for it. The reason is nil if the client
+	// Handler.Connect was never called for it. What was sent before may still
+	// be under way. The reason is nil if the client
 	// has said goodbye or the server has closed it without one.
 	Closed func(c *Conn, reason error)
 

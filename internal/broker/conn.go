@@ -269,14 +269,14 @@ func (c *Conn) serve() {
 	var flushing sync.WaitGroup
 	flushing.Go(c.out.flush)
 	c.Fail(c.read())
+	if c.server.Closed != nil {
+		c.server.Closed(c, c.reason)
+	}
 	c.stream.Close()
 	c.out.finish()
 	c.delayed.Wait()
 	flushing.Wait()
 	c.server.remove(c)
-	if c.server.Closed != nil {
-		c.server.Closed(c, c.reason)
-	}
 }
 
 // read hands packets to the handler until the connection is over, and returns
