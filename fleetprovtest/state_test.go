@@ -66,6 +66,14 @@ func TestStateIsKept(t *testing.T) {
 				assert.JSONEq(d, `{"thingName":"a"}`, string(answer.Payload))
 			}
 		}},
+		{name: "the clock is where it was moved to", before: func(d *desk) func(*desk) {
+			d.server.Advance(24 * time.Hour)
+			issued, _ := d.claim("device-1").createFromCSR()
+			return func(d *desk) {
+				d.server.Advance(time.Hour)
+				rejects(d.T, d.claim("device-1").register("test-template", issued.CertificateOwnershipToken, `{}`), 400, "InvalidCertificateOwnershipToken")
+			}
+		}},
 		{name: "a token has the same hour", before: func(d *desk) func(*desk) {
 			issued, _ := d.claim("device-1").createFromCSR()
 			d.pass(59 * time.Minute)
