@@ -15,12 +15,16 @@ const (
 	maxItems  = 1024
 )
 
-var errTruncated = errors.New("the CBOR item is truncated")
+var (
+	errTruncated = errors.New("the CBOR item is truncated")
+	errTooMany   = fmt.Errorf("there are more than %d CBOR items", maxItems)
+)
 
 // unmarshalCBOR decodes an answer by way of the JSON that says the same, whose fields
-// have the same names.
+// have the same names. What JSON cannot say becomes something that is no text, so
+// that it is not taken for one, and does not keep the rest from being decoded.
 func unmarshalCBOR(data []byte, v any) error {
-	d := cborDecoder{data}
+	d := cborDecoder{rest: data}
 	value, err := d.value(0)
 	if err != nil {
 		return err
@@ -36,7 +40,10 @@ func unmarshalCBOR(data []byte, v any) error {
 }
 
 // cborDecoder reads the items of rest, one after another.
-type cborDecoder struct{ rest []byte }
+type cborDecoder struct {
+	rest  []byte
+	items int // read so far
+}
 
 // cborBreak ends an item of indefinite length (RFC 8949, section 3.2.1).
 const cborBreak = 0xff
@@ -77,6 +84,9 @@ func (d *cborDecoder) take(n uint64) ([]byte, error) {
 
 // value reads an item that is in depth others.
 func (d *cborDecoder) value(depth int) (any, error) {
+	if d.items++; d.items > maxItems {
+		return nil, errTooMany
+	}
 	major, info, argument, err := d.head()
 	if err != nil {
 		return nil, err
@@ -88,7 +98,8 @@ func (d *cborDecoder) value(depth int) (any, error) {
 		n := new(big.Int).SetUint64(argument)
 		return n.Not(n), nil
 	case cborBytes:
-		return d.bytes(major, info, argument)
+		b, err := d.bytes(major, info, argument)
+		return [][]byte{b}, err // alone it would be a text in JSON
 	case cborText:
 		return d.text(info, argument)
 	case cborTag:
@@ -153,10 +164,7 @@ func (d *cborDecoder) ends() bool {
 
 func (d *cborDecoder) array(depth int, indefinite bool, length uint64) (any, error) {
 	array := []any{}
-	for uint64(len(array)) < length && !(indefinite && d.ends()) {
-		if len(array) == maxItems {
-			return nil, fmt.Errorf("a CBOR array has more than %d items", maxItems)
-		}
+	for n := uint64(0); n < length && !(indefinite && d.ends()); n++ {
 		item, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
@@ -166,50 +174,58 @@ func (d *cborDecoder) array(depth int, indefinite bool, length uint64) (any, err
 	return array, nil
 }
 
+// object leaves out a pair whose key is not a text.
 func (d *cborDecoder) object(depth int, indefinite bool, length uint64) (any, error) {
 	object := map[string]any{}
-	for uint64(len(object)) < length && !(indefinite && d.ends()) {
-		if len(object) == maxItems {
-			return nil, fmt.Errorf("a CBOR map has more than %d pairs", maxItems)
-		}
-		major, info, length, err := d.head()
+	for n := uint64(0); n < length && !(indefinite && d.ends()); n++ {
+		key, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		if major != cborText {
-			return nil, errors.New("a key of a CBOR map is not a text")
-		}
-		key, err := d.text(info, length)
+		value, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		if _, twice := object[key]; twice {
+		name, isText := key.(string)
+		if !isText {
+			continue
+		}
+		if _, twice := object[name]; twice {
 			return nil, errors.New("a CBOR map has a key twice")
 		}
-		if object[key], err = d.value(depth + 1); err != nil {
-			return nil, err
-		}
+		object[name] = value
 	}
 	return object, nil
 }
 
-// simpleValue is a truth value, null, undefined or a floating-point number (RFC 8949,
-// section 3.3).
+// simpleValue is a truth value, a floating-point number, or nil for what is neither
+// (RFC 8949, section 3.3).
 func simpleValue(info byte, argument uint64) (any, error) {
 	switch info {
 	case 20, 21:
 		return info == 21, nil
-	case 22, 23:
+	case 24:
+		if argument < 32 {
+			return nil, errors.New("a CBOR simple value is not well-formed")
+		}
 		return nil, nil
 	case 25:
-		return halfFloat(uint16(argument)), nil
+		return number(halfFloat(uint16(argument))), nil
 	case 26:
-		return float64(math.Float32frombits(uint32(argument))), nil
+		return number(float64(math.Float32frombits(uint32(argument)))), nil
 	case 27:
-		return math.Float64frombits(argument), nil
+		return number(math.Float64frombits(argument)), nil
 	default:
-		return nil, fmt.Errorf("the CBOR simple value %d means nothing", argument)
+		return nil, nil
 	}
+}
+
+// number is f, or nil if JSON has no such number.
+func number(f float64) any {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return f
 }
 
 // halfFloat converts from IEEE 754 binary16 (RFC 8949, appendix D).

@@ -81,11 +81,29 @@ func TestCBORValuesThatAreNotTextsBecomeJSON(t *testing.T) {
 	assert.Equal(t, map[string]string{"a": "1000", "b": "true", "c": `[1,"x"]`, "d": `{"e":null}`}, registered.DeviceConfiguration)
 }
 
+func TestCBORThingNameStandsBesideWhatIsOdd(t *testing.T) {
+	name := "69" + hex.EncodeToString([]byte("thingName")) + "61 64"
+	for what, payload := range map[string]string{
+		"not a number":           "a2" + name + "6161 f97e00",
+		"infinity":               "a2" + name + "6161 f97c00",
+		"a key that is a number": "a2" + name + "01 02",
+		"a simple value":         "a2" + name + "6161 f0",
+		"bytes":                  "a2" + name + "6161 4101",
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, registered, err := registerOverCBOR(t, unhex(t, payload))
+			require.NoError(t, err)
+			assert.Equal(t, "d", registered.ThingName)
+		})
+	}
+}
+
 func TestCBORThatIsRefused(t *testing.T) {
 	name := hex.EncodeToString([]byte("thingName"))
 	for what, payload := range map[string]string{
 		"empty":                    "",
 		"duplicate keys":           "a2 69" + name + "61 64 69" + name + "61 65",
+		"a name of bytes":          "a1 69" + name + "41 64",
 		"truncated":                "a1 69" + name + "64 64",
 		"followed by more":         "a0 a0",
 		"a tagged value":           "c0 a0",
