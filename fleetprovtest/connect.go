@@ -17,11 +17,11 @@ type handler Server
 func (h *handler) Connect(c *broker.Conn, p *packets.ConnectPacket) {
 	s := (*Server)(h)
 	s.record(Request{Op: OpConnect, ClientID: c.ClientID()})
-	fault := s.take(OpConnect, c.ClientID())
 	if !validClientID(c.ClientID()) {
 		c.Fail(reason(broker.ClientIdentifierNotValid, "AWS IoT does not take this client id"))
 		return
 	}
+	fault := s.take(OpConnect, c.ClientID())
 	o := s.open(c)
 	if o == nil {
 		c.Fail(reason(broker.NotAuthorized, "the client has no certificate that is active"))
@@ -72,6 +72,10 @@ func (f Fault) send(o *session, answer func()) {
 		}
 	}
 	if f.Disconnect {
-		o.Fail(reason(broker.QuotaExceeded, "a fault, or a quota, ends the connection"))
+		why := "a fault ends the connection"
+		if f.Reject != nil && f.Reject.Message != "" {
+			why = f.Reject.Message
+		}
+		o.Fail(reason(broker.QuotaExceeded, "%s", why))
 	}
 }

@@ -70,7 +70,9 @@ func (s *Server) route(from *session, p *packets.PublishPacket) {
 	sessions := slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
 	for _, o := range sessions {
-		s.deliver(o, p.TopicName, Fault{}, func() { o.Relay(message) })
+		if o.Subscribed(p.TopicName) {
+			s.deliver(o, p.TopicName, Fault{}, func() { o.Relay(message) })
+		}
 	}
 }
 
@@ -79,8 +81,12 @@ func (s *Server) route(from *session, p *packets.PublishPacket) {
 func (s *Server) answer(by *session, topic string, payload []byte, fault Fault) {
 	const atLeastOnce = 1
 	s.deliver(by, topic, fault, func() {
-		if !by.Deliver(topic, payload, atLeastOnce) && s.AnswerUnsubscribed {
+		switch {
+		case by.Deliver(topic, payload, atLeastOnce):
+		case s.AnswerUnsubscribed:
 			by.Push(topic, payload, atLeastOnce)
+		default:
+			s.log(by, "not delivered", "topic", topic, "reason", "the client has not subscribed to it")
 		}
 	})
 }

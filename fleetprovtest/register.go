@@ -36,7 +36,7 @@ func (s *Server) registerThing(by *session, template string, f format, payload [
 	}
 	c := s.redeem(token)
 	if c == nil {
-		return nil, badRequest("InvalidCertificateOwnershipToken", "The certificate ownership token is not known or has expired.")
+		return nil, badRequest("InvalidCertificateOwnershipToken", errToken.Error())
 	}
 	if rejection := s.askHook(by, template, c, parameters); rejection != nil {
 		return nil, rejection
@@ -46,10 +46,12 @@ func (s *Server) registerThing(by *session, template string, f format, payload [
 		return nil, badRequest("InvalidParameters", err.Error())
 	}
 	name, err := s.apply(c, registration, parameters)
-	if errors.Is(err, iottemplate.ErrConflict) {
+	switch {
+	case errors.Is(err, errToken):
+		return nil, badRequest("InvalidCertificateOwnershipToken", err.Error())
+	case errors.Is(err, iottemplate.ErrConflict):
 		return nil, &Rejection{StatusCode: 409, Code: "ResourceConflictsException", Message: err.Error()}
-	}
-	if err != nil {
+	case err != nil:
 		return nil, badRequest("InvalidRequest", err.Error())
 	}
 	return registered{ThingName: name, DeviceConfiguration: registration.DeviceConfiguration}, nil
@@ -70,6 +72,8 @@ func parametersError(parameters map[string]string) error {
 	return nil
 }
 
+var errToken = errors.New("the certificate ownership token is not known or has expired")
+
 // redeem returns the certificate that a token belongs to. A token is good for
 // its whole lifetime, so that a lost answer can be asked for again.
 func (s *Server) redeem(token string) *issued {
@@ -85,6 +89,9 @@ func (s *Server) redeem(token string) *issued {
 func (s *Server) apply(c *issued, registration *iottemplate.Registration, parameters map[string]string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.registry.byID[c.id] != c { // deleted while the hook was asked
+		return "", errToken
+	}
 	if c.registered {
 		return c.thingName, nil
 	}

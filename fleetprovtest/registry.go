@@ -104,8 +104,11 @@ func (r *registry) expire(now time.Time) {
 			unused[c] = true
 		}
 	}
-	r.tokens = slices.Clone(r.tokens[expired:])
-	r.certificates = slices.DeleteFunc(r.certificates, func(c *issued) bool { return unused[c] })
+	clear(r.tokens[:expired])
+	r.tokens = r.tokens[expired:]
+	if len(unused) > 0 {
+		r.certificates = slices.DeleteFunc(r.certificates, func(c *issued) bool { return unused[c] })
+	}
 }
 
 // put makes t the thing of its name, in place of an older one.

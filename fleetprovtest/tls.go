@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
@@ -62,10 +63,11 @@ func (s *Server) serverCertificate() tls.Certificate {
 // checkHello refuses clients that do not say where they want to go, or in which
 // protocol where that is required.
 func (s *Server) checkHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	asked := func(name string) bool { return strings.EqualFold(name, hello.ServerName) }
 	switch {
 	case hello.ServerName == "":
 		return nil, errors.New("the client names no host (SNI)")
-	case len(s.ServerNames) > 0 && !slices.Contains(s.ServerNames, hello.ServerName):
+	case len(s.ServerNames) > 0 && !slices.ContainsFunc(s.ServerNames, asked):
 		return nil, fmt.Errorf("the client names another host (SNI): %q", hello.ServerName)
 	case s.requiresALPN() && !slices.Contains(hello.SupportedProtos, mqttALPN):
 		return nil, errors.New("the client does not offer the protocol " + mqttALPN + " (ALPN)")

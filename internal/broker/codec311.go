@@ -24,6 +24,9 @@ func (codec311) decode(f frame) (packets.ControlPacket, error) {
 	if err := p.Write(&again); err != nil || !bytes.Equal(again.Bytes(), whole) || !valid(p) {
 		return nil, errMalformed
 	}
+	if publish, ok := p.(*packets.PublishPacket); ok && len(publish.Payload) > maxPayload {
+		return nil, errPayload
+	}
 	return p, nil
 }
 

@@ -206,6 +206,11 @@ func (c *Conn) After(d time.Duration, f func()) {
 		f()
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed { // and delayed is waited for
+		return
+	}
 	c.delayed.Go(func() {
 		timer := time.NewTimer(d)
 		defer timer.Stop()

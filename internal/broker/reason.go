@@ -36,6 +36,7 @@ var (
 	errEarly      = &Reason{ProtocolError, "the client has not waited for CONNACK"}
 	errMalformed  = &Reason{MalformedPacket, "the packet is malformed"}
 	errNoConnect  = &Reason{ProtocolError, "the first packet is not CONNECT"}
+	errPayload    = &Reason{QuotaExceeded, "the payload is larger than 128 KB"}
 	errSilent     = &Reason{KeepAliveTimeout, "the client was silent for longer than its keep-alive allows"}
 	errTakenOver  = &Reason{SessionTakenOver, "another connection has the same client id"}
 	errTooLarge   = &Reason{PacketTooLarge, "the packet is too large"}
@@ -45,7 +46,6 @@ var (
 // The same for what only MQTT 5 has.
 var (
 	errAuthMethod   = &Reason{BadAuthenticationMethod, "enhanced authentication is not supported"}
-	errPayload      = &Reason{QuotaExceeded, "the payload is larger than 128 KB"}
 	errProperty     = &Reason{ProtocolError, "a property has a value that it may not have"}
 	errQoS          = &Reason{QoSNotSupported, "QoS 2 is not supported"}
 	errSubscription = &Reason{SubscriptionIdentifiersUnsupported, "subscription identifiers are not supported"}

@@ -7,6 +7,14 @@ type subscription struct {
 	retainAsPublished bool
 }
 
+// Subscribed reports whether the client has subscribed to a topic.
+func (c *Conn) Subscribed(topic string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, found := c.matchLocked(topic, false)
+	return found
+}
+
 // matchLocked returns what the subscriptions to a topic come to, if there are any.
 // own says that the client itself has published there.
 func (c *Conn) matchLocked(topic string, own bool) (all subscription, found bool) {

@@ -15,8 +15,7 @@ func valid(p packets.ControlPacket) bool {
 	case *packets.ConnectPacket:
 		return validString(p.ClientIdentifier)
 	case *packets.PublishPacket:
-		return p.Qos <= 2 && (p.Qos == 0 || p.MessageID != 0) &&
-			len(p.Payload) <= maxPayload && validTopic(p.TopicName)
+		return p.Qos <= 2 && (p.Qos == 0 || p.MessageID != 0) && validTopic(p.TopicName)
 	case *packets.SubscribePacket:
 		tooHigh := func(qos byte) bool { return qos > 2 }
 		return p.MessageID != 0 && validFilters(p.Topics) && !slices.ContainsFunc(p.Qoss, tooHigh)
