@@ -40,7 +40,11 @@ func (r *run) silent(op Op) string {
 	case OpRegisterThing:
 		return receive + r.registerTopics()
 	default:
-		return receive + r.createTopics()
+		hint := receive + r.createTopics()
+		if r.askedAhead() {
+			hint += ", or do without WithPipelining: the request may have been handled before the subscription"
+		}
+		return hint
 	}
 }
 

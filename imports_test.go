@@ -72,6 +72,11 @@ var importRules = []importRule{
 		reason:    "AWS evaluates templates, not the device: the evaluator is part of the endpoint for tests, and must not be linked into a device's firmware",
 	},
 	{
+		imported:  "internal/filelock",
+		importers: []string{".", "fleetprovtest"},
+		reason:    "a lock between processes is for whoever keeps files, a device's or an endpoint's",
+	},
+	{
 		imported:  "internal/...",
 		importers: []string{"."},
 		reason:    "an internal package is one mechanism that can be read and tested alone, and the root puts them together; examples show what a user can write, and fleetprovtest must not share the client's mistakes",

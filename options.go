@@ -155,9 +155,11 @@ func WithVerification() Option {
 // sent before the request is in effect when the request is handled; nor is the
 // order of messages and acknowledgements guaranteed ("mqtt"). Hence no more than
 // this one request goes ahead: the SUBACK is waited for before its answer is
-// used and before RegisterThing is sent. All errors and timeouts, and the order
-// of the reports to [WithProgress], are what they are without pipelining, with
-// the request sent as part of [OpSubscribe].
+// used and before RegisterThing is sent. Errors, and the order of the reports to
+// [WithProgress], are what they are without pipelining, but that the request is
+// sent as part of [OpSubscribe]: a connection that AWS closes because the policy
+// forbids the request may fail there. An answer that is lost costs the time of a
+// step ([WithStepTimeout]) and an attempt.
 //
 // It happens once in a run: when the answer does not come, or the SUBSCRIBE is
 // refused, later attempts wait for the SUBACK. So a run wastes at most one
@@ -204,7 +206,8 @@ func WithRetryIf(retry func(error) bool) Option {
 // Default: nowhere.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
-		if o.log = nil; logger != nil {
+		o.log = nil
+		if logger != nil {
 			o.log = structuredLog{logger}
 		}
 	}

@@ -33,7 +33,7 @@ func (s *Server) askHook(by *session, template string, c *issued, parameters map
 	if s.Hook == nil {
 		return nil
 	}
-	response, err := s.callHook(by, HookRequest{
+	response, err := s.callHook(HookRequest{
 		ClaimCertificateID: by.certificateID,
 		CertificateID:      c.id,
 		CertificatePEM:     certificatePEM(c.certificate),
@@ -52,9 +52,8 @@ func (s *Server) askHook(by *session, template string, c *issued, parameters map
 	return nil
 }
 
-// callHook waits for the hook no longer than AWS IoT does, or the connection
-// lasts.
-func (s *Server) callHook(by *session, request HookRequest) (HookResponse, error) {
+// callHook waits for the hook no longer than AWS IoT does.
+func (s *Server) callHook(request HookRequest) (HookResponse, error) {
 	responses := make(chan HookResponse, 1)
 	failed := make(chan any, 1)
 	s.hooks.Go(func() {
@@ -75,7 +74,5 @@ func (s *Server) callHook(by *session, request HookRequest) (HookResponse, error
 		}
 	case <-timer.C:
 		return HookResponse{}, errors.New("it took longer than five seconds")
-	case <-by.Done():
-		return HookResponse{}, errors.New("the connection is over")
 	}
 }

@@ -132,16 +132,46 @@ func TestHook(t *testing.T) {
 			},
 		},
 		{
-			name:  "a client that is taken over while the hook runs is dropped at once, and is not registered",
-			fact:  "mqtt: a client id is connected once, and the newer connection stays",
+			name:  "a client that is taken over while the hook runs is dropped at once, and registered all the same",
+			fact:  "mqtt: a client id is connected once, and the newer connection stays; provision-wo-cert: the hook is called when AWS has the request",
 			setup: withHook(func(hookRequest) hookResponse { <-time.After(time.Second); return allows }),
 			steps: func(d *desk) {
-				c, token := d.asked("device-1", `{}`)
+				c, token := d.asked("device-1", `{"ThingName":"a"}`)
 				second := d.claim("device-1")
 				c.closedAfter(0)
-				d.pass(2 * time.Second)
 				assert.Empty(d, d.server.Things())
+				d.pass(2 * time.Second)
+				assert.Len(d, d.server.Things(), 1)
 				require.Equal(d, registerTopic+"/accepted", second.register("test-template", token, `{}`).TopicName)
+			},
+		},
+		{
+			name:  "a client is heard while the hook runs",
+			fact:  "mqtt: PINGREQ is answered with PINGRESP",
+			setup: withHook(func(hookRequest) hookResponse { <-time.After(time.Second); return allows }),
+			steps: func(d *desk) {
+				start := time.Now()
+				c, _ := d.asked("device-1", `{}`)
+				c.ping()
+				assert.Zero(d, time.Since(start))
+				c.message()
+				assert.Equal(d, time.Second, time.Since(start))
+			},
+		},
+		{
+			name: "a certificate that is deleted while the hook runs is not registered",
+			fact: "API_DeleteCertificate: the certificate is no more",
+			setup: func(s *fleetprovtest.Server) {
+				s.Hook = func(r hookRequest) hookResponse {
+					s.DeleteCertificate(r.CertificateID)
+					return allows
+				}
+			},
+			steps: func(d *desk) {
+				c, _ := d.asked("device-1", `{}`)
+				rejects(d.T, c.message(), 400, "InvalidCertificateOwnershipToken")
+				assert.Empty(d, d.server.Things())
+				assert.Empty(d, d.server.Certificates())
 			},
 		},
 	})

@@ -3,6 +3,7 @@ package fleetprovtest
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"runtime"
 	"sync"
 )
 
@@ -14,6 +15,7 @@ const maxKeysAhead = 4
 // client that has subscribed to the answer, and none that nobody may want: the
 // time to make it would be added to that of Server.Close.
 type keyPool struct {
+	slots  chan struct{} // taken while a key is made: who asks first is served first
 	keys   chan *rsa.PrivateKey
 	closed chan struct{}
 	making sync.WaitGroup
@@ -23,7 +25,11 @@ type keyPool struct {
 }
 
 func newKeyPool() *keyPool {
-	return &keyPool{keys: make(chan *rsa.PrivateKey), closed: make(chan struct{})}
+	return &keyPool{
+		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		keys:   make(chan *rsa.PrivateKey),
+		closed: make(chan struct{}),
+	}
 }
 
 // prepare starts making a key ahead.
@@ -54,10 +60,16 @@ func (p *keyPool) take() *rsa.PrivateKey {
 }
 
 func (p *keyPool) makeKey() {
+	select {
+	case p.slots <- struct{}{}:
+	case <-p.closed:
+		return
+	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic("fleetprovtest: make an RSA key: " + err.Error())
 	}
+	<-p.slots
 	select {
 	case p.keys <- key:
 	case <-p.closed:

@@ -20,9 +20,14 @@ func validClientID(id string) bool {
 	return id != "" && len(id) <= maxClientID && !strings.HasPrefix(id, "$")
 }
 
-// validTopic reports whether a topic or a filter is within the limits.
+// validTopic reports whether a topic or a filter is within the limits. The first
+// three slashes of $aws/rules/NAME/ do not count (Basic Ingest).
 func validTopic(topic string) bool {
-	return len(topic) <= maxTopic && strings.Count(topic, "/") <= maxTopicSlashes
+	slashes := strings.Count(topic, "/")
+	if strings.HasPrefix(topic, "$aws/rules/") {
+		slashes -= 3
+	}
+	return len(topic) <= maxTopic && slashes <= maxTopicSlashes
 }
 
 // reserved reports whether nobody but AWS IoT may give a topic a meaning.

@@ -16,7 +16,7 @@ func (s *Server) logger() *slog.Logger {
 }
 
 // log tells what a client has done, or what became of it. Nothing in it is secret:
-// no payload, no token, no key.
+// of a payload, no more than what an error quotes of a parameter.
 func (s *Server) log(o *session, message string, attributes ...any) {
 	s.logger().With("client", o.ClientID(), "certificate", o.certificateID[:8]).Info(message, attributes...)
 }

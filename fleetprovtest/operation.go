@@ -10,17 +10,25 @@ type rejected struct {
 }
 
 // operate performs a provisioning operation and answers to the connection that
-// asked.
+// asked. A hook holds up nothing else on it, and is not given up with it: AWS IoT
+// has been asked.
 func (s *Server) operate(by *session, o operation, p *packets.PublishPacket) {
 	s.record(Request{Op: o.op, ClientID: by.ClientID(), Topic: o.topic, Payload: p.Payload})
 	fault := s.take(o.op, by.ClientID())
 	// A client that has seen this knows which request takes which fault.
 	by.Acknowledge(p)
+	if o.op == OpRegisterThing && s.Hook != nil {
+		s.hooks.Go(func() { s.finish(by, o, p.Payload, fault) })
+	} else {
+		s.finish(by, o, p.Payload, fault)
+	}
+}
 
+func (s *Server) finish(by *session, o operation, payload []byte, fault Fault) {
 	var answer any
 	rejection := fault.Reject
 	if fault.Reject == nil && fault.Response == nil {
-		answer, rejection = s.perform(by, o, p.Payload)
+		answer, rejection = s.perform(by, o, payload)
 	}
 	s.logOperation(by, o, answer, rejection)
 	topic := o.topic + "/accepted"

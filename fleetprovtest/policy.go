@@ -138,6 +138,9 @@ func (s *Server) policiesLocked(id string) []*iotpolicy.Document {
 		document := s.policies.named[name]
 		if document == nil {
 			document = s.policies.device
+			if name != devicePolicyName {
+				s.logger().Warn("DevicePolicy stands for a policy that was not added", "policy", name, "certificate", id[:8])
+			}
 		}
 		attached = append(attached, document)
 	}

@@ -2,7 +2,6 @@ package fleetprovtest
 
 import (
 	"errors"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/fleetprov/fleetprov/internal/iottemplate"
@@ -110,15 +109,14 @@ func (s *Server) apply(c *issued, registration *iottemplate.Registration, parame
 	}
 	if thing != nil {
 		thing.Parameters = parameters
-		if !slices.Contains(thing.CertificateIDs, c.id) {
-			thing.CertificateIDs = append(thing.CertificateIDs, c.id)
-		}
+		thing.CertificateIDs = append(thing.CertificateIDs, c.id)
 		s.registry.put(thing)
-		s.keepLocked(stateRecord{Thing: thing})
 		c.thingName = thing.Name
 	}
 	c.registered, c.status = true, status
-	s.keepLocked(c.record())
+	record := c.record()
+	record.Thing = thing
+	s.keepLocked(record)
 	return c.thingName, nil
 }
 

@@ -80,6 +80,11 @@ func (r *registry) delete(c *issued) {
 	delete(r.byToken, c.token)
 	r.certificates = slices.DeleteFunc(r.certificates, func(other *issued) bool { return other == c })
 	r.tokens = slices.DeleteFunc(r.tokens, func(other *issued) bool { return other == c })
+	r.detach(c)
+}
+
+// detach takes a certificate that is no more from its thing.
+func (r *registry) detach(c *issued) {
 	if t := r.byName[c.thingName]; t != nil {
 		t.CertificateIDs = slices.DeleteFunc(t.CertificateIDs, func(id string) bool { return id == c.id })
 	}
@@ -101,6 +106,7 @@ func (r *registry) expire(now time.Time) {
 		c.token = ""
 		if c.status == StatusPendingActivation {
 			delete(r.byID, c.id)
+			r.detach(c)
 			unused[c] = true
 		}
 	}

@@ -33,14 +33,16 @@
 //     counts from the moment the client connects.
 //   - Thing types, groups and billing groups need not exist before.
 //   - Nothing is throttled unless [Server.Quotas] and [Server.ClientQuotas] say so,
-//     and answers keep their order unless a [Fault] says otherwise.
+//     and answers keep their order unless a [Fault] or [Server.SubscriptionLag] says
+//     otherwise. The Receive Maximum of MQTT 5 is not kept to.
+//   - CONNACK comes at once, so that a client that does not wait for it is noticed
+//     only if it is as quick. With a [Fault] that delays the CONNACK it always is.
 package fleetprovtest
 
 import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -160,7 +162,7 @@ type Server struct {
 	registry  registry
 	policies  policies
 	templates map[string]*iottemplate.Template
-	state     *os.File // nil: nothing is kept
+	state     *stateFile // nil: nothing is kept
 }
 
 // NewServer starts and returns a new [Server] with the default template. The

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
@@ -44,15 +43,22 @@ func (s *Server) open(c *broker.Conn) *session {
 }
 
 // variablesLocked are the policy variables of a connection. Its thing is the one
-// that is named like the client id ("thing-policy-variables").
+// that is named like the client id, if the certificate is attached to that
+// ("thing-policy-variables").
 func (s *Server) variablesLocked(clientID, certificateID string) map[string]string {
-	variables := map[string]string{"iot:ClientId": clientID}
-	attached := false
-	if thing := s.registry.byName[clientID]; thing != nil {
-		attached = slices.Contains(thing.CertificateIDs, certificateID)
-		variables["iot:Connection.Thing.ThingName"] = thing.Name
+	variables := map[string]string{"iot:ClientId": clientID, "iot:Connection.Thing.IsAttached": "false"}
+	thing := s.registry.byName[clientID]
+	if thing == nil || !slices.Contains(thing.CertificateIDs, certificateID) {
+		return variables
 	}
-	variables["iot:Connection.Thing.IsAttached"] = strconv.FormatBool(attached)
+	variables["iot:Connection.Thing.IsAttached"] = "true"
+	variables["iot:Connection.Thing.ThingName"] = thing.Name
+	if thing.Type != "" {
+		variables["iot:Connection.Thing.ThingTypeName"] = thing.Type
+	}
+	for name, value := range thing.Attributes {
+		variables["iot:Connection.Thing.Attributes["+name+"]"] = value
+	}
 	return variables
 }
 

@@ -2,16 +2,19 @@ package fleetprovtest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
 
+	"github.com/fleetprov/fleetprov/internal/filelock"
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
@@ -19,7 +22,9 @@ import (
 // there is one, and appends to it what happens from then on. The file holds the
 // server's authorities, its claim, the certificates issued with their tokens, and
 // the things; not the templates, the policies, or anything set on Server. It holds
-// private keys, and only its owner may read it. One server at a time may keep a file.
+// private keys, and only its owner may read it. It grows with every certificate until
+// the next server keeps it. A file beside it, with .lock behind its name, makes that
+// one server at a time.
 //
 // It is to be called before [Server.Start]. It fails if the file cannot be read or
 // written, or is not of a server. An error of writing later is logged.
@@ -28,6 +33,13 @@ func (s *Server) KeepState(path string) error {
 		return fmt.Errorf("fleetprovtest: state: %w", err)
 	}
 	return nil
+}
+
+// stateFile is where a server keeps its state.
+type stateFile struct {
+	*os.File
+	size   int64 // of the whole lines
+	unlock func() error
 }
 
 // stateRecord is a line of the file. The last one on a certificate or thing counts.
@@ -71,12 +83,21 @@ func (c *issued) record() stateRecord {
 	}}
 }
 
-func (s *Server) keepState(path string) error {
+func (s *Server) keepState(path string) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker.TLS != nil || s.state != nil {
 		return errors.New("the server was started, or keeps it already")
 	}
+	unlock, err := lockState(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			unlock()
+		}
+	}()
 	content, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -84,7 +105,27 @@ func (s *Server) keepState(path string) error {
 	if err := s.restoreLocked(content); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return s.rewriteLocked(path)
+	size, err := s.rewriteLocked(path)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	s.state = &stateFile{file, size, unlock}
+	return nil
+}
+
+// lockState keeps other servers from the file. It does not wait for them.
+func lockState(path string) (unlock func() error, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	unlock, err = filelock.Lock(ctx, path+".lock")
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("%s: another server keeps it", path)
+	}
+	return unlock, err
 }
 
 // restoreLocked replays the lines of a file. What follows the last of them was
@@ -112,28 +153,35 @@ func (s *Server) restoreLocked(content []byte) error {
 }
 
 func (s *Server) replayLocked(r stateRecord) error {
-	switch {
-	case r.Authority != nil:
-		return s.authority.restore(r.Authority)
-	case r.Ahead != 0:
+	if r.Authority != nil {
+		if err := s.authority.restore(r.Authority); err != nil {
+			return err
+		}
+	}
+	if r.Ahead != 0 {
 		s.ahead.Store(int64(r.Ahead))
-	case r.ClaimStatus != "":
+	}
+	if r.ClaimStatus != "" {
 		s.registry.claimStatus = r.ClaimStatus
-	case r.Certificate != nil:
+	}
+	if r.Policy != nil {
+		if err := s.policies.add(r.Policy.Name, r.Policy.Document); err != nil {
+			return err
+		}
+		s.policies.inline[r.Policy.Name] = r.Policy.Document
+	}
+	if r.Thing != nil {
+		s.registry.put(r.Thing)
+	}
+	if r.Certificate != nil {
 		c, err := r.Certificate.issued()
 		if err != nil {
 			return err
 		}
 		s.registry.restore(c)
-	case r.DeletedCertificate != "":
-		if c := s.registry.byID[r.DeletedCertificate]; c != nil {
-			s.registry.delete(c)
-		}
-	case r.Thing != nil:
-		s.registry.put(r.Thing)
-	case r.Policy != nil:
-		s.policies.inline[r.Policy.Name] = r.Policy.Document
-		return s.policies.add(r.Policy.Name, r.Policy.Document)
+	}
+	if c := s.registry.byID[r.DeletedCertificate]; c != nil {
+		s.registry.delete(c)
 	}
 	return nil
 }
@@ -155,36 +203,35 @@ func (r *certificateRecord) issued() (*issued, error) {
 	}, nil
 }
 
-// rewriteLocked writes what there is to path, and opens that for later records.
-func (s *Server) rewriteLocked(path string) error {
+// rewriteLocked writes what there is to path, and returns how much that is.
+func (s *Server) rewriteLocked(path string) (size int64, err error) {
 	whole := path + ".new"
 	os.Remove(whole) // left behind by a server that was ended
-	if err := s.writeLocked(whole); err != nil {
-		os.Remove(whole)
-		return err
+	if size, err = s.writeLocked(whole); err == nil {
+		err = os.Rename(whole, path)
 	}
-	if err := os.Rename(whole, path); err != nil {
+	if err != nil {
 		os.Remove(whole)
-		return err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	s.state = file
-	return err
+	return size, err
 }
 
-func (s *Server) writeLocked(path string) error {
+func (s *Server) writeLocked(path string) (size int64, err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer file.Close()
 	lines := json.NewEncoder(file)
 	for _, record := range s.recordsLocked() {
 		if err := lines.Encode(record); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return file.Sync()
+	if err := file.Sync(); err != nil {
+		return 0, err
+	}
+	return file.Seek(0, io.SeekCurrent)
 }
 
 func (s *Server) recordsLocked() []stateRecord {
@@ -205,19 +252,30 @@ func (s *Server) recordsLocked() []stateRecord {
 	return records
 }
 
-// keepLocked appends to the file, if there is one.
+// keepLocked appends to the file, if there is one. A line that could not be written
+// whole is taken back, so that the next one is not appended to half of it.
 func (s *Server) keepLocked(r stateRecord) {
 	if s.state == nil {
 		return
 	}
-	if err := json.NewEncoder(s.state).Encode(r); err != nil {
-		s.logger().Error("the state could not be written", "error", err)
+	line, err := json.Marshal(r)
+	if err == nil {
+		_, err = s.state.Write(append(line, '\n'))
 	}
+	if err != nil {
+		s.logger().Error("the state could not be written", "error", errors.Join(err, s.state.Truncate(s.state.size)))
+		return
+	}
+	s.state.size += int64(len(line)) + 1
 }
 
 func (s *Server) closeState() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.state != nil {
 		s.state.Close()
+		s.state.unlock()
+		s.state = nil
 	}
 }
 

@@ -11,8 +11,11 @@ package broker
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -74,6 +77,10 @@ func (s *Server) Serve(listener net.Listener) {
 
 	for {
 		raw, err := listener.Accept()
+		if passing(err) {
+			time.Sleep(acceptPause)
+			continue
+		}
 		if err != nil {
 			return
 		}
@@ -84,6 +91,16 @@ func (s *Server) Serve(listener net.Listener) {
 		}
 		s.running.Go(c.serve)
 	}
+}
+
+// acceptPause is how long accepting rests when the process has no room for another
+// connection.
+const acceptPause = 50 * time.Millisecond
+
+// passing reports whether the next connection may be accepted where this one was
+// not: too many files are open, or the client has gone already.
+func passing(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
 }
 
 // Close ends the listener, every connection and every goroutine of the server,

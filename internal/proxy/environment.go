@@ -18,7 +18,7 @@ var ErrEnvironment = errors.New("not the URL of a proxy")
 // which means an http proxy. NO_PROXY lists the exceptions to both, separated by
 // commas: a domain, which excepts what is below it, too, unless it begins with a dot
 // or "*."; an IP address; a network as 192.0.2.0/24; or "*" for everything. A domain
-// or an address may have a port behind it. Localhost and loopback addresses are always
+// or an address may have a port behind it. A name outside of ASCII is not converted. Localhost and loopback addresses are always
 // excepted. A name in lower case goes before the same name in upper case. The
 // environment is read at each call.
 //

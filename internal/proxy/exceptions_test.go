@@ -36,7 +36,9 @@ func TestExceptions(t *testing.T) {
 		":8883":                   false,
 	} {
 		assert.Equal(t, excepted, excepts(exceptions, host+":"+port), "NO_PROXY=%s", exceptions)
+		assert.Equal(t, excepted, excepts(exceptions, strings.ToUpper(host)+":"+port), "NO_PROXY=%s", exceptions)
 	}
+	assert.False(t, excepts(":8883", host+".:"+port), "NO_PROXY without a name")
 	for exceptions, excepted := range map[string]bool{
 		"192.0.2.7":        true,
 		"192.0.2.7:8883":   true,
