@@ -1,6 +1,7 @@
 package fleetprov_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
 const awsDirectory = "examples/aws"
@@ -113,7 +116,6 @@ func TestAWSRotationTemplateKeepsTheThing(t *testing.T) {
 	assert.Equal(t, "ACTIVE", rotation.Resources.Certificate.Properties.Status)
 }
 
-// The hook is given what the AWS developer guide, "pre-provisioning-hook", shows.
 func TestAWSRotationHook(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -123,33 +125,28 @@ func TestAWSRotationHook(t *testing.T) {
 	require.FileExists(t, filepath.Join(awsDirectory, module+".py"))
 	for _, test := range []struct {
 		name       string
-		parameters string
+		parameters map[string]string
 		allowed    bool
 	}{
-		{"the thing of the certificate", `{"ThingName": "device-0001"}`, true},
-		{"another thing", `{"ThingName": "device-0002"}`, false},
-		{"a part of the name", `{"ThingName": "device-000"}`, false},
-		{"no name", `{}`, false},
-		{"a serial number", `{"SerialNumber": "device-0001"}`, false},
+		{"the thing of the certificate", map[string]string{"ThingName": "device-0001"}, true},
+		{"another thing", map[string]string{"ThingName": "device-0002"}, false},
+		{"a part of the name", map[string]string{"ThingName": "device-000"}, false},
+		{"no name", map[string]string{}, false},
+		{"a serial number", map[string]string{"SerialNumber": "device-0001"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			program := exec.CommandContext(t.Context(), python, "-c",
 				"import json, sys, "+module+"; json.dump("+module+"."+handler+"(json.load(sys.stdin), None), sys.stdout)")
 			program.Dir = awsDirectory
 			program.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
-			program.Stdin = strings.NewReader(`{
-				"claimCertificateId": "` + strings.Repeat("a", 64) + `",
-				"certificateId": "` + strings.Repeat("b", 64) + `",
-				"certificatePem": "-----BEGIN CERTIFICATE-----",
-				"templateArn": "arn:aws:iot:us-east-1:1234567890:provisioningtemplate/MyTemplate",
-				"clientId": "device-0001",
-				"parameters": ` + test.parameters + `
-			}`)
+			event, err := json.Marshal(fleetprovtest.HookRequest{ClientID: "device-0001", Parameters: test.parameters})
+			require.NoError(t, err)
+			program.Stdin = bytes.NewReader(event)
 			output, err := program.Output()
 			require.NoError(t, err)
-			var answer map[string]any
+			var answer fleetprovtest.HookResponse
 			require.NoError(t, json.Unmarshal(output, &answer))
-			assert.Equal(t, map[string]any{"allowProvisioning": test.allowed}, answer)
+			assert.Equal(t, fleetprovtest.HookResponse{AllowProvisioning: test.allowed}, answer)
 		})
 	}
 }

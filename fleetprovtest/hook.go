@@ -8,20 +8,21 @@ import (
 )
 
 // HookRequest is what AWS IoT hands to the Lambda function of a
-// pre-provisioning hook (provision-wo-cert).
+// pre-provisioning hook (provision-wo-cert). In JSON it is the function's event.
 type HookRequest struct {
-	ClaimCertificateID string            // the certificate the device connected with
-	CertificateID      string            // the certificate being registered
-	CertificatePEM     string            // the same certificate
-	TemplateARN        string            // ends with "provisioningtemplate/" and the template's name
-	ClientID           string            // MQTT client id of the connection
-	Parameters         map[string]string // as sent by the device; the hook's own copy
+	ClaimCertificateID string            `json:"claimCertificateId"` // the certificate the device connected with
+	CertificateID      string            `json:"certificateId"`      // the certificate being registered
+	CertificatePEM     string            `json:"certificatePem"`     // the same certificate
+	TemplateARN        string            `json:"templateArn"`        // ends with "provisioningtemplate/" and the template's name
+	ClientID           string            `json:"clientId"`           // MQTT client id of the connection
+	Parameters         map[string]string `json:"parameters"`         // as sent by the device; the hook's own copy
 }
 
-// HookResponse is the Lambda function's answer. Its zero value refuses.
+// HookResponse is the Lambda function's answer, in JSON too. Its zero value
+// refuses.
 type HookResponse struct {
-	AllowProvisioning  bool
-	ParameterOverrides map[string]string // merged into the parameters
+	AllowProvisioning  bool              `json:"allowProvisioning"`
+	ParameterOverrides map[string]string `json:"parameterOverrides,omitempty"` // merged into the parameters
 }
 
 // hookTimeout is how long a hook may take (provision-wo-cert).

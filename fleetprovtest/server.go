@@ -227,7 +227,8 @@ func (s *Server) Close() {
 }
 
 // Endpoint returns the address to connect to: "localhost:" and the port of
-// Listener, or "localhost:8883" if Listener does not listen on TCP.
+// Listener, or "localhost:8883" if Listener does not listen on TCP. That ServerNames
+// has other hosts does not change it: it is for the client to know where they are.
 func (s *Server) Endpoint() string {
 	port := 8883
 	if addr, ok := s.Listener.Addr().(*net.TCPAddr); ok {
