@@ -22,7 +22,7 @@ func (h *handler) Connect(c *broker.Conn, p *packets.ConnectPacket) {
 		return
 	}
 	fault := s.take(OpConnect, c.ClientID())
-	o := s.open(c)
+	o := s.open(c, p)
 	if o == nil {
 		c.Fail(reason(broker.NotAuthorized, "the client has no certificate that is active"))
 		return

@@ -46,7 +46,7 @@ func (o *session) publishError(p *packets.PublishPacket) error {
 		return reason(broker.TopicNameInvalid, "RETAIN on the reserved topic %q", p.TopicName)
 	case !o.allowed(iotpolicy.Publish, "topic/"+p.TopicName):
 		return reason(broker.NotAuthorized, "the policy denies iot:Publish to %q", p.TopicName)
-	case p.Retain && !o.allowed("iot:RetainPublish", "topic/"+p.TopicName):
+	case p.Retain && !o.allowed(iotpolicy.RetainPublish, "topic/"+p.TopicName):
 		return reason(broker.NotAuthorized, "the policy denies iot:RetainPublish to %q", p.TopicName)
 	}
 	return nil

@@ -29,8 +29,9 @@
 //     subscriptions, or messages sent again for want of a PUBACK. Shadows, jobs and
 //     the other services behind $aws are not there: what the policy allows is
 //     acknowledged, and nothing answers.
-//   - Of a policy's resources, the region and the account are not compared. A policy
-//     counts from the moment the client connects.
+//   - Of a policy's resources, the region and the account are not compared. Its
+//     conditions are Bool and those for strings; a document with others is an error.
+//     A policy counts from the moment the client connects.
 //   - Thing types, groups and billing groups need not exist before.
 //   - Nothing is throttled unless [Server.Quotas] and [Server.ClientQuotas] say so,
 //     and answers keep their order unless a [Fault] or [Server.SubscriptionLag] says

@@ -1,10 +1,11 @@
 package fleetprovtest
 
 import (
-	"crypto/x509"
 	"fmt"
 	"slices"
 	"sync/atomic"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
@@ -13,10 +14,10 @@ import (
 // session is a connection whose CONNECT the server has seen.
 type session struct {
 	*broker.Conn
-	certificate   *x509.Certificate
 	certificateID string
 	policies      []*iotpolicy.Document
-	variables     map[string]string // of the policies
+	variables     map[string]string   // of the policies
+	values        map[string][]string // of their conditions
 
 	// deliversFrom is when messages begin to be delivered, in nanoseconds of
 	// Unix time.
@@ -25,12 +26,16 @@ type session struct {
 
 // open returns the session of a connection, or nil if its certificate is not
 // active any more.
-func (s *Server) open(c *broker.Conn) *session {
+func (s *Server) open(c *broker.Conn, p *packets.ConnectPacket) *session {
 	certificates := c.TLS().PeerCertificates
 	if len(certificates) == 0 {
 		return nil
 	}
-	o := &session{Conn: c, certificate: certificates[0], certificateID: certificateID(certificates[0])}
+	o := &session{
+		Conn:          c,
+		certificateID: certificateID(certificates[0]),
+		values:        map[string][]string{"iot:ConnectAttributes": connectAttributes(p)},
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.statusLocked(o.certificateID) != StatusActive {
@@ -62,9 +67,24 @@ func (s *Server) variablesLocked(clientID, certificateID string) map[string]stri
 	return variables
 }
 
+// connectAttributes are what a client asks for besides a connection
+// ("connect-policy").
+func connectAttributes(p *packets.ConnectPacket) []string {
+	var attributes []string
+	if !p.CleanSession {
+		attributes = append(attributes, "PersistentConnect")
+	}
+	if p.WillFlag {
+		attributes = append(attributes, "LastWill")
+	}
+	return attributes
+}
+
 // allowed asks the policies of the certificate.
 func (o *session) allowed(action iotpolicy.Action, resource string) bool {
-	return iotpolicy.Allowed(o.policies, iotpolicy.Request{Action: action, Resource: resource, Variables: o.variables})
+	return iotpolicy.Allowed(o.policies, iotpolicy.Request{
+		Action: action, Resource: resource, Variables: o.variables, Values: o.values,
+	})
 }
 
 // session returns that of a connection that the broker has accepted.

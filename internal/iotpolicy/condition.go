@@ -12,13 +12,15 @@ import (
 // operator is how a condition compares (IAM,
 // "reference_policies_elements_condition_operators").
 type operator struct {
+	set        setOperator
+	boolean    bool // the values are true and false
 	wildcards  bool
 	ignoreCase bool
 	negated    bool
 }
 
 var operators = map[string]operator{
-	"Bool":                      {ignoreCase: true},
+	"Bool":                      {boolean: true, ignoreCase: true},
 	"StringEquals":              {},
 	"StringNotEquals":           {negated: true},
 	"StringEqualsIgnoreCase":    {ignoreCase: true},
@@ -27,8 +29,8 @@ var operators = map[string]operator{
 	"StringNotLike":             {wildcards: true, negated: true},
 }
 
-// condition compares the variable key with each of the values: one must match,
-// or none if the operator is negated.
+// condition compares what a request has for the key with each of the values: one
+// must match, or none if the operator is negated.
 type condition struct {
 	operator
 	key    string
@@ -36,11 +38,22 @@ type condition struct {
 }
 
 // holds reports whether the condition is met. A key that the connection has no
-// value for matches nothing, and so does a value with such a variable in it: a
-// negated condition is met then.
-func (c condition) holds(known variables) bool {
-	actual, present := known.lookup(c.key)
-	matched := present && slices.ContainsFunc(c.values, func(value pattern) bool {
+// value for matches nothing: a negated condition is met then.
+func (c condition) holds(request Request) bool {
+	if c.set != noSetOperator {
+		return c.holdsForSet(request)
+	}
+	actual, present := lookup(request.Variables, c.key)
+	if !present {
+		return c.negated
+	}
+	return c.accepts(actual, request.Variables)
+}
+
+// accepts compares one value of the key. A value of the condition in which a
+// variable has no value matches nothing.
+func (c condition) accepts(actual string, known variables) bool {
+	matched := slices.ContainsFunc(c.values, func(value pattern) bool {
 		symbols, ok := value.resolve(known)
 		switch {
 		case !ok:
@@ -65,7 +78,7 @@ func parseConditions(members map[string]any) ([]condition, error) {
 	}
 	var conditions []condition
 	for _, name := range sortedNames(byOperator) {
-		operator, ok := operators[name]
+		operator, ok := parseOperator(name)
 		if !ok {
 			return nil, fmt.Errorf("the condition operator %q is not supported", name)
 		}
@@ -74,36 +87,44 @@ func parseConditions(members map[string]any) ([]condition, error) {
 			return nil, fmt.Errorf("the %s must be a JSON object", name)
 		}
 		for _, key := range sortedNames(byKey) {
-			values, err := parseValues(name, oneOrMore(byKey[key]))
+			parsed, err := parseCondition(operator, key, byKey[key])
 			if err != nil {
 				return nil, fmt.Errorf("%s of %q: %w", name, key, err)
 			}
-			conditions = append(conditions, condition{operator, key, values})
+			conditions = append(conditions, parsed)
 		}
 	}
 	return conditions, nil
 }
 
-func parseValues(operator string, values []any) ([]pattern, error) {
-	if len(values) == 0 {
-		return nil, errors.New("the value is missing or empty")
+// parseCondition parses the values that a key is compared with. They may be an
+// empty list only where that says that the key has no value, as in AWS IoT's
+// example with ForAllValues:StringEquals ("connect-policy").
+func parseCondition(operator operator, key string, element any) (condition, error) {
+	if err := checkSetOperator(operator.set, key); err != nil {
+		return condition{}, err
 	}
-	var patterns []pattern
+	values := oneOrMore(element)
+	mayBeEmpty := operator.set == forAllValues && !operator.negated
+	if values == nil || len(values) == 0 && !mayBeEmpty {
+		return condition{}, errors.New("the value is missing or empty")
+	}
+	c := condition{operator: operator, key: key}
 	for _, value := range values {
 		text, err := scalar(value)
 		if err != nil {
-			return nil, err
+			return condition{}, err
 		}
-		if operator == "Bool" && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
-			return nil, fmt.Errorf("%q is not true or false", text)
+		if operator.boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
+			return condition{}, fmt.Errorf("%q is not true or false", text)
 		}
-		parsed, err := parsePattern(text, operators[operator].wildcards)
+		parsed, err := parsePattern(text, operator.wildcards)
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", text, err)
+			return condition{}, fmt.Errorf("%q: %w", text, err)
 		}
-		patterns = append(patterns, parsed)
+		c.values = append(c.values, parsed)
 	}
-	return patterns, nil
+	return c, nil
 }
 
 // scalar returns the text of a condition's value, which may be a string, a

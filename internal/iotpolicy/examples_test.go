@@ -174,6 +174,31 @@ func TestAWSExamples(t *testing.T) {
 			variables: unregistered,
 			want:      map[iotpolicy.Action]requests{iotpolicy.Connect: {"client/client1": false}},
 		},
+		{
+			name: "retained-message-policy-examples: a retained message",
+			document: `{"Version":"2012-10-17", "Statement": [
+				{"Effect": "Allow", "Action": ["iot:Connect"], "Resource": ["arn:aws:iot:us-east-1:123456789012:client/device1"]},
+				{"Effect": "Allow", "Action": ["iot:Publish", "iot:RetainPublish"], "Resource": ["arn:aws:iot:us-east-1:123456789012:topic/device/sample/configuration"]}
+			]}`,
+			variables: unregistered,
+			want: map[iotpolicy.Action]requests{
+				iotpolicy.Publish:       {"topic/device/sample/configuration": true, "topic/device/sample": false},
+				iotpolicy.RetainPublish: {"topic/device/sample/configuration": true, "topic/device/sample": false},
+			},
+		},
+		{
+			name: "retained-message-policy-examples: a retained will, and no other retained message",
+			document: `{"Version":"2012-10-17", "Statement": [
+				{"Effect": "Allow", "Action": ["iot:Connect"], "Resource": ["arn:aws:iot:us-east-1:123456789012:client/device1"],
+				 "Condition": {"ForAllValues:StringEquals": {"iot:ConnectAttributes": ["LastWill"]}}},
+				{"Effect": "Allow", "Action": ["iot:Publish", "iot:RetainPublish"], "Resource": ["arn:aws:iot:us-east-1:123456789012:topic/will"]}
+			]}`,
+			variables: unregistered,
+			want: map[iotpolicy.Action]requests{
+				iotpolicy.Connect:       {"client/device1": true, "client/device2": false},
+				iotpolicy.RetainPublish: {"topic/will": true, "topic/a": false},
+			},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			documents := []*iotpolicy.Document{parse(t, test.document)}

@@ -15,6 +15,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(statements(onTopic("Allow", "topic/a/*"), onTopic("Deny", "topic/${iot:ClientId}"))))
 	f.Add([]byte(statements(`{"Effect": "Allow", "Action": ["iot:*", "*"], "Resource": "*", "Condition": {"StringNotLike": {"iot:ClientId": ["${*}?", 1, true]}}}`)))
 	f.Add([]byte(statements(`{"Effect": "Allow", "Action": "iot:Connect", "Resource": "*", "Condition": {"Bool": {"iot:Connection.Thing.IsAttached": "true"}}}`)))
+	f.Add([]byte(statements(`{"Effect": "Allow", "Action": "iot:Publish", "Resource": "*", "Condition": {"ForAllValues:StringEquals": {"iot:ConnectAttributes": []}, "ForAnyValue:StringNotLike": {"iot:ClientId": "${iot:ClientId}*"}}}`)))
 	f.Add([]byte(`{"Version": "2012-10-17", "Statement": {"Sid": "", "Effect": "Deny", "Action": "*", "Resource": ["*"]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		document, err := iotpolicy.Parse(data)
@@ -29,6 +30,13 @@ func FuzzParse(f *testing.F) {
 			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document, document}, request), "the same document twice")
 			request.Action = "iot:publish"
 			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document}, request), "an action in small letters")
+			request.Values = map[string][]string{"iot:ConnectAttributes": {}}
+			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document}, request), "a key with no values")
+
+			request.Values = map[string][]string{"iot:ConnectAttributes": {"PersistentConnect", "LastWill"}}
+			allowed = iotpolicy.Allowed([]*iotpolicy.Document{document}, request)
+			request.Values = map[string][]string{"iot:ConnectAttributes": {"LastWill", "PersistentConnect", "LastWill"}}
+			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document}, request), "the same set of values")
 		}
 	})
 }

@@ -10,20 +10,24 @@
 // element).
 //
 // The region and the account of a resource are not compared, so documents with
-// placeholders there can be evaluated as they are. NotAction, NotResource and
-// the condition operators other than Bool and those for strings are refused by
-// [Parse] instead of being evaluated wrongly.
+// placeholders there can be evaluated as they are. The condition operators are
+// Bool and those for strings, and ForAllValues: and ForAnyValue: may stand before
+// the latter. All others, NotAction and NotResource are refused by [Parse]
+// instead of being evaluated wrongly.
 package iotpolicy
 
 // Action is an operation that a policy allows or denies.
 type Action string
 
 // The actions that AWS IoT checks on an MQTT connection ("iot-policy-actions").
+// A message with the RETAIN flag needs RetainPublish besides Publish
+// ("retained-message-policy-examples").
 const (
-	Connect   Action = "iot:Connect"   // of a client id, once
-	Publish   Action = "iot:Publish"   // to a topic, for each message
-	Receive   Action = "iot:Receive"   // from a topic, for each message delivered
-	Subscribe Action = "iot:Subscribe" // to a topic filter, once
+	Connect       Action = "iot:Connect"       // of a client id, once
+	Publish       Action = "iot:Publish"       // to a topic, for each message
+	RetainPublish Action = "iot:RetainPublish" // to a topic, for each message to retain
+	Receive       Action = "iot:Receive"       // from a topic, for each message delivered
+	Subscribe     Action = "iot:Subscribe"     // to a topic filter, once
 )
 
 // Request is what a connection asks for.
@@ -31,8 +35,8 @@ type Request struct {
 	Action Action
 
 	// Resource is the part of the resource's ARN behind the account, for
-	// example client/ID for Connect, topic/TOPIC for Publish and Receive, and
-	// topicfilter/FILTER for Subscribe ("iot-action-resources").
+	// example client/ID for Connect, topic/TOPIC for Publish, RetainPublish and
+	// Receive, and topicfilter/FILTER for Subscribe ("iot-action-resources").
 	Resource string
 
 	// Variables are what is known of the connection, by the name of the
@@ -40,6 +44,13 @@ type Request struct {
 	// iot:Connection.Thing.ThingName. A variable without a value, as the thing
 	// name of a certificate that is attached to no thing, is absent.
 	Variables map[string]string
+
+	// Values are those of the keys that can have several, by name. AWS IoT has
+	// iot:ConnectAttributes, for Connect: PersistentConnect if the session is to
+	// be a persistent one, and LastWill if there is a will ("mqtt", "Using
+	// connectAttributes"). They are seen by conditions with ForAllValues: or
+	// ForAnyValue: only, and are no variables.
+	Values map[string][]string
 }
 
 // Allowed reports whether the documents together allow the request: a statement

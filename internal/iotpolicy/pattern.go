@@ -72,7 +72,7 @@ func (p pattern) resolve(known variables) (symbols []rune, ok bool) {
 		if segment.variable == "" {
 			continue
 		}
-		value, ok := known.lookup(segment.variable)
+		value, ok := lookup(known, segment.variable)
 		if !ok {
 			return nil, false
 		}

@@ -21,7 +21,7 @@ func (s statement) appliesTo(request Request) bool {
 	action := strings.ToLower(string(request.Action))
 	return slices.ContainsFunc(s.actions, func(p pattern) bool { return p.matches(action, nil) }) &&
 		slices.ContainsFunc(s.resources, func(p pattern) bool { return p.matches(request.Resource, values) }) &&
-		!slices.ContainsFunc(s.conditions, func(c condition) bool { return !c.holds(values) })
+		!slices.ContainsFunc(s.conditions, func(c condition) bool { return !c.holds(request) })
 }
 
 func parseStatement(value any) (statement, error) {
