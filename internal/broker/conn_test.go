@@ -244,6 +244,61 @@ func TestAfterEndsWithTheConnection(t *testing.T) {
 	})
 }
 
+// Time is real, for the race detector to see what no clock has put in order.
+func TestAfterOnAConnectionThatEnds(t *testing.T) {
+	conns := make(chan *broker.Conn)
+	server, addr := start(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
+		conns <- c
+		accept(c, p)
+	}}, nil)
+	var others sync.WaitGroup
+	for range 20 {
+		c := dial(t, addr)
+		c.send(connectPacket("device"))
+		conn := <-conns
+		others.Go(func() {
+			for open := true; open; {
+				conn.After(time.Nanosecond, func() {})
+				select {
+				case <-conn.Done():
+					open = false
+				default:
+				}
+			}
+			conn.After(time.Nanosecond, func() { assert.Fail(t, "called after the end") })
+		})
+		expect[*packets.ConnackPacket](c)
+		c.send(packets.NewControlPacket(packets.Disconnect))
+		c.closed()
+	}
+	others.Wait()
+	server.Close()
+}
+
+func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		closed := make(chan time.Time, 1)
+		server := &broker.Server{
+			Handler: &permissive{publish: func(c *broker.Conn, _ *packets.PublishPacket) {
+				c.SendRaw([]byte("the rest"))
+				c.Close()
+			}},
+			Closed: func(*broker.Conn, error) { closed <- time.Now() },
+		}
+		go server.Serve(newPipeListener(far))
+		defer server.Close()
+		c := newClient(t, near)
+		c.connect("device")
+		start := time.Now()
+		c.send(publishPacket("a", "", 0))
+		assert.Zero(t, (<-closed).Sub(start), "the client has not read a word")
+		rest, err := io.ReadAll(c.conn)
+		require.NoError(t, err)
+		assert.Equal(t, "the rest", string(rest))
+	})
+}
+
 func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuckNear, stuckFar := net.Pipe()
@@ -263,7 +318,7 @@ func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 		for range 60 {
 			require.Len(t, expect[*packets.PublishPacket](stuck).Payload, len(payload))
 		}
-		for range 70 { // more than that
+		for range 140 { // twice that and more: as much may be on its way
 			c.send(publishPacket("a", payload, 0))
 		}
 		c.ping()

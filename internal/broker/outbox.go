@@ -10,7 +10,7 @@ import (
 
 const (
 	// maxBacklog bounds what a client that does not read can make the server
-	// hold: 8 MiB, or 64 of the largest messages.
+	// hold: 8 MiB, or 64 of the largest messages, besides what is being written.
 	maxBacklog = 8 << 20
 	// lingering bounds how long a connection that the server has ended is kept
 	// so that the client can read the last bytes.
