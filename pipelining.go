@@ -8,8 +8,8 @@ import (
 
 // askAhead sends the request for a certificate between SUBSCRIBE and its SUBACK.
 // It does so once in a run, since AWS does not promise that the answer is
-// received then, and each answer that is not is a certificate nobody has. What
-// registers a certificate makes it active, and is never sent ahead.
+// received then, and each lost answer is a certificate that nobody has.
+// RegisterThing is never sent ahead, since it makes a certificate active.
 func (r *run) askAhead(ctx context.Context, session *mqttsession.Session) error {
 	var payload []byte
 	switch {

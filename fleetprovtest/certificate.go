@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The status of a certificate, spelled as AWS spells it. One that is not active
-// cannot be connected with.
+// The statuses of a certificate, spelled as AWS spells them. A client can connect
+// only with a certificate that is active.
 const (
 	StatusPendingActivation = "PENDING_ACTIVATION"
 	StatusActive            = "ACTIVE"
@@ -16,9 +16,8 @@ const (
 )
 
 // UpdateCertificate gives a certificate, which may be the claim, a new status:
-// [StatusActive], [StatusInactive] or [StatusRevoked]. It ends the connections of
-// one that is not active any more. It fails if there is no such certificate or
-// status.
+// [StatusActive], [StatusInactive] or [StatusRevoked]. The last two end the
+// connections made with it. It fails if there is no such certificate or status.
 func (s *Server) UpdateCertificate(id, status string) error {
 	id = strings.ToLower(id)
 	if !slices.Contains([]string{StatusActive, StatusInactive, StatusRevoked}, status) {
@@ -42,8 +41,8 @@ func (s *Server) UpdateCertificate(id, status string) error {
 	return nil
 }
 
-// DeleteCertificate forgets a certificate that was issued, and ends its
-// connections. It fails if there is none.
+// DeleteCertificate deletes a certificate that the server has issued, and ends the
+// connections made with it. It fails if there is none; the claim cannot be deleted.
 func (s *Server) DeleteCertificate(id string) error {
 	id = strings.ToLower(id)
 	s.mu.Lock()

@@ -14,7 +14,7 @@ const (
 	OpRegisterThing            Op = "RegisterThing"
 )
 
-// Fault is one way to misbehave. Its zero value is none: injected, it lets one
+// Fault is one way to misbehave. The zero Fault does nothing: injected, it lets one
 // request pass.
 //
 // The operation, be it the registration of a client id, a subscription or a
@@ -35,7 +35,7 @@ type Fault struct {
 	// operation it is the payload on the accepted topic, or on the rejected
 	// one if Reject is set, and the operation has no effect. For Connect and
 	// Subscribe it is the whole packet in place of the CONNACK or SUBACK, and
-	// has no influence on the effect.
+	// the operation has its effect.
 	Response []byte
 
 	// Raw is written to the connection in place of any answer, inside TLS but

@@ -20,14 +20,13 @@ func validClientID(id string) bool {
 	return id != "" && len(id) <= maxClientID && !strings.HasPrefix(id, "$")
 }
 
-// validTopic reports whether a topic or a filter is within the limits. The first
-// three slashes of $aws/rules/NAME/ do not count (Basic Ingest).
+// validTopic reports whether a topic or a filter is within the limits. Of one that
+// begins with $aws/rules/NAME/ they concern only the rest (Basic Ingest).
 func validTopic(topic string) bool {
-	slashes := strings.Count(topic, "/")
-	if strings.HasPrefix(topic, "$aws/rules/") {
-		slashes -= 3
+	if named, ok := strings.CutPrefix(topic, "$aws/rules/"); ok {
+		_, topic, _ = strings.Cut(named, "/")
 	}
-	return len(topic) <= maxTopic && slashes <= maxTopicSlashes
+	return len(topic) <= maxTopic && strings.Count(topic, "/") <= maxTopicSlashes
 }
 
 // reserved reports whether nobody but AWS IoT may give a topic a meaning.

@@ -15,8 +15,8 @@ func (s *Server) logger() *slog.Logger {
 	return s.Logger
 }
 
-// log tells what a client has done, or what became of it. Nothing in it is secret:
-// of a payload, no more than what an error quotes of a parameter.
+// log logs what a client has done, or what became of it. It logs no secrets, and of
+// a payload only what an error quotes of a parameter.
 func (s *Server) log(o *session, message string, attributes ...any) {
 	s.logger().With("client", o.ClientID(), "certificate", o.certificateID[:8]).Info(message, attributes...)
 }

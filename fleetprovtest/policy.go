@@ -8,8 +8,9 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
 
-// arn begins every resource.
-const arn = "arn:aws:iot:us-east-1:123456789012:" // of the account in AWS's examples
+// arn is what every ARN of the server begins with. The account is that of AWS's
+// examples.
+const arn = "arn:aws:iot:us-east-1:123456789012:"
 
 // devicePolicyName names DevicePolicy where no template names a policy.
 const devicePolicyName = "device-policy"
@@ -27,8 +28,9 @@ type policies struct {
 	inline map[string]string // those that came in a template, as text
 }
 
-// AddPolicy adds a policy that templates may name, or replaces one. It fails if
-// document is not an AWS IoT policy document. It may be called at any time.
+// AddPolicy adds a policy that templates may name, or replaces the one with that
+// name. It fails if document is not an AWS IoT policy document. It may be called at
+// any time; clients that are connected keep the policies they have.
 func (s *Server) AddPolicy(name, document string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,8 +46,8 @@ func (p *policies) add(name, document string) error {
 	return nil
 }
 
-// attachLocked attaches the policies that a template has to a certificate. One
-// whose document is in the template is made first.
+// attachLocked attaches the policies of a template to a certificate. A policy whose
+// document is in the template is added first.
 func (s *Server) attachLocked(c *issued, wanted []iottemplate.Policy) error {
 	var names []string
 	for _, p := range wanted {
@@ -62,8 +64,8 @@ func (s *Server) attachLocked(c *issued, wanted []iottemplate.Policy) error {
 	return nil
 }
 
-// attachPolicies parses the policies of the claim and of devices.
-func (s *Server) attachPolicies() {
+// parsePolicies parses the policies of the claim and of devices.
+func (s *Server) parsePolicies() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	document := s.DevicePolicy
@@ -75,14 +77,14 @@ func (s *Server) attachPolicies() {
 		s.policies.claim = []*iotpolicy.Document{mustParsePolicy("ClaimPolicy", s.ClaimPolicy)}
 		return
 	}
-	s.allowLocked(s.template())
+	s.allowTemplateLocked(s.template())
 	for name := range s.templates {
-		s.allowLocked(name)
+		s.allowTemplateLocked(name)
 	}
 }
 
-// allowLocked lets the claim provision with a template.
-func (s *Server) allowLocked(template string) {
+// allowTemplateLocked lets the claim provision with a template.
+func (s *Server) allowTemplateLocked(template string) {
 	s.policies.claim = append(s.policies.claim, mustParsePolicy("ClaimPolicy", leastPrivilege(template)))
 }
 
@@ -127,7 +129,7 @@ func leastPrivilege(template string) string {
 	return string(document)
 }
 
-// policiesLocked returns those attached to a certificate.
+// policiesLocked returns the policies that are attached to a certificate.
 func (s *Server) policiesLocked(id string) []*iotpolicy.Document {
 	c := s.registry.byID[id]
 	if c == nil {

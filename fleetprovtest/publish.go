@@ -35,7 +35,7 @@ func (h *handler) Publish(c *broker.Conn, p *packets.PublishPacket) {
 	}
 }
 
-// publishError is why a PUBLISH ends the connection (mqtt).
+// publishError returns why a PUBLISH ends the connection, or nil (mqtt).
 func (o *session) publishError(p *packets.PublishPacket) error {
 	switch {
 	case !validTopic(p.TopicName):
@@ -93,8 +93,9 @@ func (s *Server) answer(by *session, topic string, payload []byte, fault Fault) 
 	})
 }
 
-// deliver sends what a client may receive when its subscriptions are in effect.
-// Without the right to receive it, the client is not told (mqtt).
+// deliver sends a message as soon as the client's subscriptions are in effect. A
+// client whose policy does not let it receive the message gets nothing, and is not
+// told (mqtt).
 func (s *Server) deliver(o *session, topic string, fault Fault, send func()) {
 	wait := max(fault.Delay, time.Until(time.Unix(0, o.deliversFrom.Load())))
 	o.After(wait, func() {

@@ -6,43 +6,44 @@ import (
 	"time"
 )
 
-// Quota is how many requests of one operation may be made. It is a token bucket, full at first. A request over the
-// quota has no effect. The zero Quota lets nothing pass.
+// Quota is how many requests of one operation may be made. It is a token bucket,
+// full at first. A request over the quota has no effect. The zero Quota lets nothing
+// pass.
 type Quota struct {
 	// PerSecond is how many requests pass in a second in the long run. It is
 	// not negative.
 	PerSecond float64
 
-	// Burst is how many requests pass at once after a time without any. With 0
-	// it is PerSecond, rounded up.
+	// Burst is how many requests pass at once when the bucket is full. 0 means
+	// PerSecond, rounded up.
 	Burst int
 
 	// Close closes the connection of a request that is over the quota, without
 	// an answer. Otherwise a provisioning operation is answered with status
-	// 429. Connect and Subscribe have no such answer, and always end in a
-	// closed connection.
+	// 429. Connect and Subscribe have no such answer: their connection is always
+	// closed.
 	Close bool
 }
 
-// spending is how much of a bucket is gone.
-type spending struct {
-	requests float64
-	at       time.Time
+// bucket is how much of a token bucket was taken by a time.
+type bucket struct {
+	taken float64 // requests
+	at    time.Time
 }
 
-// spend takes a request from the bucket, and reports whether there was one left.
-func (q Quota) spend(s spending, now time.Time) (spending, bool) {
+// take takes a request from the bucket, and reports whether there was one left.
+func (q Quota) take(b bucket, now time.Time) (bucket, bool) {
 	burst := float64(q.Burst)
 	if q.Burst == 0 {
 		burst = math.Ceil(q.PerSecond)
 	}
-	s.requests = max(0, s.requests-q.PerSecond*now.Sub(s.at).Seconds())
-	s.at = now
-	if s.requests+1 > burst {
-		return s, false
+	b.taken = max(0, b.taken-q.PerSecond*now.Sub(b.at).Seconds())
+	b.at = now
+	if b.taken+1 > burst {
+		return b, false
 	}
-	s.requests++
-	return s, true
+	b.taken++
+	return b, true
 }
 
 // refusal is what becomes of a request of op that is over the quota.
@@ -65,39 +66,39 @@ func AWSQuotas() map[Op]Quota {
 	}
 }
 
-// spender is whose bucket it is.
-type spender struct {
+// bucketKey says whose bucket it is.
+type bucketKey struct {
 	op       Op
 	clientID string // "" for the account
 }
 
 // throttleLocked returns the quota that a request is over, or nil.
 func (s *Server) throttleLocked(op Op, clientID string) *Quota {
-	if quota, limited := s.ClientQuotas[op]; limited && !s.spendLocked(quota, spender{op, clientID}) {
+	if quota, limited := s.ClientQuotas[op]; limited && !s.takeLocked(quota, bucketKey{op, clientID}) {
 		return &quota
 	}
-	if quota, limited := s.Quotas[op]; limited && !s.spendLocked(quota, spender{op: op}) {
+	if quota, limited := s.Quotas[op]; limited && !s.takeLocked(quota, bucketKey{op: op}) {
 		return &quota
 	}
 	return nil
 }
 
-// maxSpenders is how many buckets are kept before the full ones are forgotten.
-const maxSpenders = 10_000
+// maxBuckets is how many buckets are kept before the full ones are forgotten.
+const maxBuckets = 10_000
 
-func (s *Server) spendLocked(quota Quota, by spender) bool {
+func (s *Server) takeLocked(quota Quota, key bucketKey) bool {
 	now := s.now()
-	if len(s.spent) >= maxSpenders {
-		maps.DeleteFunc(s.spent, func(by spender, spent spending) bool {
-			return by.clientID != "" && s.ClientQuotas[by.op].refilled(spent, now)
+	if len(s.spent) >= maxBuckets {
+		maps.DeleteFunc(s.spent, func(key bucketKey, b bucket) bool {
+			return key.clientID != "" && s.ClientQuotas[key.op].full(b, now)
 		})
 	}
-	spent, within := quota.spend(s.spent[by], now)
-	s.spent[by] = spent
+	b, within := quota.take(s.spent[key], now)
+	s.spent[key] = b
 	return within
 }
 
-// refilled reports whether a bucket is full again.
-func (q Quota) refilled(s spending, now time.Time) bool {
-	return q.PerSecond*now.Sub(s.at).Seconds() >= s.requests
+// full reports whether a bucket has refilled.
+func (q Quota) full(b bucket, now time.Time) bool {
+	return q.PerSecond*now.Sub(b.at).Seconds() >= b.taken
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Request is one that the server has received, whatever became of it.
+// Request is a request that the server has received, whether it was granted or not.
 type Request struct {
 	Op       Op
 	ClientID string
@@ -17,7 +17,7 @@ type Request struct {
 	Time     time.Time
 }
 
-// Certificate is one that the server has issued.
+// Certificate is a certificate that the server has issued.
 type Certificate struct {
 	ID          string // hex of the SHA-256 of the DER form
 	Status      string // [StatusPendingActivation], [StatusActive], [StatusInactive] or [StatusRevoked]
@@ -38,8 +38,9 @@ type Thing struct {
 	BillingGroup string
 }
 
-// Requests returns what the server has received, in order: connections with a
-// well-formed CONNECT, subscriptions, and provisioning operations.
+// Requests returns the requests that the server has received, in order: each
+// well-formed CONNECT, each SUBSCRIBE, and each provisioning operation. They are the
+// last MaxRequests of them, if that is set.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,8 +52,9 @@ func (s *Server) Requests() []Request {
 	return requests
 }
 
-// Certificates returns the certificates issued, in that order, without those that
-// have disappeared with their token or were deleted. The claim is not among them.
+// Certificates returns the certificates in the order in which they were issued,
+// without those that have disappeared with their token or were deleted. The claim is
+// not among them.
 func (s *Server) Certificates() []Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,10 +71,11 @@ func (s *Server) Certificates() []Certificate {
 	return certificates
 }
 
-// Things returns the things registered, in order of their first registration.
+// Things returns the things in the order of their first registration.
 func (s *Server) Things() []Thing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.registry.expire(s.now())
 	var things []Thing
 	for _, t := range s.registry.things {
 		things = append(things, t.clone())

@@ -21,7 +21,7 @@ type registry struct {
 	things       []*Thing
 	byName       map[string]*Thing
 
-	// tokens are those that live, the oldest first.
+	// tokens are the certificates whose token has not expired, the oldest first.
 	tokens  []*issued
 	byToken map[string]*issued
 }
@@ -83,15 +83,15 @@ func (r *registry) delete(c *issued) {
 	r.detach(c)
 }
 
-// detach takes a certificate that is no more from its thing.
+// detach removes a certificate that no longer exists from its thing.
 func (r *registry) detach(c *issued) {
 	if t := r.byName[c.thingName]; t != nil {
 		t.CertificateIDs = slices.DeleteFunc(t.CertificateIDs, func(id string) bool { return id == c.id })
 	}
 }
 
-// expire takes back the tokens that have lived for an hour, and deletes the
-// certificates that wait for their activation still.
+// expire ends the tokens that are an hour old, and deletes those of their
+// certificates that still wait for activation.
 func (r *registry) expire(now time.Time) {
 	expired := 0
 	for expired < len(r.tokens) && now.Sub(r.tokens[expired].issuedAt) >= tokenLifetime {
@@ -117,7 +117,7 @@ func (r *registry) expire(now time.Time) {
 	}
 }
 
-// put makes t the thing of its name, in place of an older one.
+// put adds t, or replaces the thing of its name.
 func (r *registry) put(t *Thing) {
 	if old := r.byName[t.Name]; old != nil {
 		*old = *t

@@ -9,35 +9,38 @@
 //	// or server.ClaimCertificate() as its claim.
 //
 // [Server.Inject] makes the endpoint misbehave; [Server.Requests],
-// [Server.Certificates] and [Server.Things] tell what it has seen and done.
+// [Server.Certificates] and [Server.Things] return what it has received, issued and
+// registered.
 //
 // # Policies, templates, hook
 //
-// What a certificate may do is what its AWS IoT policy documents say:
-// [Server.ClaimPolicy] and [Server.DevicePolicy]. A template is the few fields of
-// [Server], or one of AWS's template bodies, see [Server.AddTemplate].
+// What a certificate may do is decided by AWS IoT policy documents:
+// [Server.ClaimPolicy] and [Server.DevicePolicy]. A few fields of [Server] describe
+// a simple template; [Server.AddTemplate] takes a template body as AWS does.
 // [Server.Hook] is the pre-provisioning hook. [Server.Advance] moves the clock by
 // which certificates and tokens expire.
 //
 // # Limits
 //
-// What it answers follows the AWS pages fleet-provision-api, provision-wo-cert,
-// provision-template, mqtt and protocols. AWS IoT does more:
+// The server follows the AWS pages fleet-provision-api, provision-wo-cert,
+// provision-template, mqtt and protocols. It differs from AWS IoT in this:
 //
-//   - It speaks MQTT 3.1.1 and MQTT 5 over TLS; there is no WebSocket.
-//   - There are no retained messages, wills, persistent sessions, shared
-//     subscriptions, or messages sent again for want of a PUBACK. Shadows, jobs and
-//     the other services behind $aws are not there: what the policy allows is
-//     acknowledged, and nothing answers.
-//   - Of a policy's resources, the region and the account are not compared. Its
-//     conditions are Bool and those for strings; a document with others is an error.
-//     A policy counts from the moment the client connects.
-//   - Thing types, groups and billing groups need not exist before.
-//   - Nothing is throttled unless [Server.Quotas] and [Server.ClientQuotas] say so,
-//     and answers keep their order unless a [Fault] or [Server.SubscriptionLag] says
-//     otherwise. The Receive Maximum of MQTT 5 is not kept to.
-//   - CONNACK comes at once, so that a client that does not wait for it is noticed
-//     only if it is as quick. With a [Fault] that delays the CONNACK it always is.
+//   - It speaks MQTT 3.1.1 and MQTT 5 over TLS, but not over WebSocket.
+//   - It has no retained messages, wills, persistent sessions or shared
+//     subscriptions, and does not repeat a message that was not acknowledged. It has
+//     no shadows, jobs or other services behind $aws: a message to them is
+//     acknowledged if the policy allows it, and nothing answers.
+//   - It does not compare the region and the account in a policy's resources. Of
+//     condition operators it knows Bool and those for strings; a document with
+//     another is an error. A connection keeps the policies it began with.
+//   - Thing types, groups and billing groups need not exist.
+//   - Nothing is throttled unless [Server.Quotas] or [Server.ClientQuotas] say so.
+//     Answers keep the order of the requests unless there is a [Fault], a
+//     [Server.Hook] or a [Server.SubscriptionLag]. The Receive Maximum of an MQTT 5
+//     client is ignored.
+//   - CONNACK is sent at once, so a client that does not wait for it is caught only
+//     if its next packet has arrived by then. With a [Fault] that delays the
+//     CONNACK it is always caught.
 package fleetprovtest
 
 import (
@@ -66,17 +69,17 @@ type Server struct {
 
 	// TLS is the optional TLS configuration. Start keeps the fields that are
 	// set and fills in the rest, such as a certificate for ServerNames;
-	// session tickets are always off. GetConfigForClient, if set, is what
-	// decides about SNI and ALPN. ClientCAs, if set,
-	// is only the hint that clients are sent: which certificates are accepted
-	// does not depend on it.
+	// session tickets are always off. GetConfigForClient, if set, takes the
+	// place of the server's checks of SNI and ALPN. ClientCAs, if set, is only
+	// the hint that is sent to clients: which certificates are accepted does
+	// not depend on it.
 	TLS *tls.Config
 
 	// ServerNames are the host names of the endpoint. The server's certificate is
 	// for them, and a client that asks for another is refused (server name
 	// indication, SNI; transport-security). With nil the certificate is for
-	// localhost, and any name will do. A client that asks for none is refused
-	// either way.
+	// localhost, and a client may ask for any name. A client that asks for none
+	// is refused either way.
 	ServerNames []string
 
 	// RequireALPN refuses clients that do not offer the protocol
@@ -85,26 +88,27 @@ type Server struct {
 	RequireALPN bool
 
 	// Template is the name of the provisioning template that the next two
-	// fields describe. "" means "test-template". Others are added with
-	// [Server.AddTemplate]. It names the thing after the parameter ThingName,
-	// else SerialNumber, else "thing-" and the first 16 digits of the
-	// certificate id, activates its certificate, and attaches DevicePolicy.
+	// fields describe. "" means "test-template". That template names the thing
+	// after the parameter ThingName, else SerialNumber, else "thing-" and the
+	// first 16 digits of the certificate id, activates the certificate, and
+	// attaches DevicePolicy to it. [Server.AddTemplate] adds other templates.
 	Template string
 
 	// Parameters are the names of the parameters that the template requires.
 	Parameters []string
 
-	// DeviceConfiguration is what RegisterThing answers under that name. With
-	// nil the answer has none.
+	// DeviceConfiguration is the deviceConfiguration in the answer to
+	// RegisterThing. With nil the answer has none.
 	DeviceConfiguration map[string]string
 
 	// ClaimPolicy is the AWS IoT policy document of the claim certificate. ""
-	// means one that allows no more than provisioning with the templates there
-	// are, with keys of either origin, under any client id (provision-wo-cert).
+	// means one that allows, under any client id, to create certificates by
+	// either operation and to register with the server's templates, and nothing
+	// else (provision-wo-cert).
 	ClaimPolicy string
 
-	// DevicePolicy is the AWS IoT policy document of registered certificates,
-	// and stands for each policy that a template names and that
+	// DevicePolicy is the AWS IoT policy document of registered certificates.
+	// It also takes the place of each policy that a template names and that
 	// [Server.AddPolicy] has not added. "" means one that allows everything.
 	// The policies of a fleet mostly pin the client id to the thing:
 	// "client/${iot:Connection.Thing.ThingName}".
@@ -115,41 +119,41 @@ type Server struct {
 	// as AWS IoT mostly does.
 	RefuseWithSUBACK bool
 
-	// AnswerUnsubscribed sends the answers to provisioning requests to clients
-	// that have not subscribed to them, too, as AWS IoT was seen to do.
+	// AnswerUnsubscribed sends the answers to provisioning requests even to
+	// clients that have not subscribed to them, as AWS IoT was seen to do.
 	AnswerUnsubscribed bool
 
-	// SubscriptionLag is how long after a SUBSCRIBE messages begin to be
-	// delivered to the connection. Those that come earlier wait for it (mqtt),
-	// and come in any order then.
+	// SubscriptionLag is the time from a SUBSCRIBE until the connection is sent
+	// messages (mqtt). Messages for it wait until then, and are then sent in any
+	// order. 0 means that they are sent at once.
 	SubscriptionLag time.Duration
 
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing
 	// whose token is good, repeated ones included and before its parameters
-	// are checked, concurrently for different connections. One that panics, or
-	// has not returned after five seconds, refuses (provision-wo-cert). With
-	// nil everything is allowed.
+	// are checked, from several goroutines at once. A call that panics, or
+	// has not returned after five seconds, refuses (provision-wo-cert). nil
+	// allows everything.
 	Hook func(HookRequest) HookResponse
 
 	// Quotas throttle operations for the account, all clients together, and
-	// ClientQuotas for each client id. An operation that has none is not
-	// throttled. A request that is throttled takes no [Fault] from the queue.
-	// [AWSQuotas] are those of a new AWS account.
+	// ClientQuotas for each client id. An operation without a quota is not
+	// throttled. A throttled request takes no [Fault] from the queue.
+	// [AWSQuotas] returns those of a new AWS account.
 	Quotas, ClientQuotas map[Op]Quota
 
-	// Logger gets a record for each connection, its end, and each request,
-	// which says what AWS IoT keeps to itself: why. No secret is in it. With
-	// nil nothing is logged.
+	// Logger gets a record for each connection, each request, and the end of
+	// each connection, with the reasons that AWS IoT does not tell. It gets no
+	// secrets. With nil nothing is logged.
 	Logger *slog.Logger
 
-	// MaxRequests bounds what [Server.Requests] returns to the last ones. 0
-	// means that all are kept.
+	// MaxRequests is how many requests are kept for [Server.Requests], the
+	// latest ones. 0 means that all are kept.
 	MaxRequests int
 
 	authority
 	keys   *keyPool
 	broker broker.Server
-	ahead  atomic.Int64 // of the time, in nanoseconds
+	ahead  atomic.Int64 // by how much Advance has moved the clock, in nanoseconds
 
 	serving sync.WaitGroup
 	hooks   sync.WaitGroup
@@ -158,7 +162,7 @@ type Server struct {
 	mu        sync.Mutex // guards what follows
 	sessions  map[*broker.Conn]*session
 	faults    map[Op][]Fault
-	spent     map[spender]spending
+	spent     map[bucketKey]bucket
 	requests  []Request
 	registry  registry
 	policies  policies
@@ -175,7 +179,7 @@ func NewServer() *Server {
 }
 
 // NewUnstartedServer returns a new [Server] that listens but does not answer
-// before [Server.Start] is called. It panics if no port is to be had.
+// before [Server.Start] is called. It panics if there is no free port.
 func NewUnstartedServer() *Server {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -187,7 +191,7 @@ func NewUnstartedServer() *Server {
 		keys:      newKeyPool(),
 		sessions:  make(map[*broker.Conn]*session),
 		faults:    make(map[Op][]Fault),
-		spent:     make(map[spender]spending),
+		spent:     make(map[bucketKey]bucket),
 		registry:  newRegistry(),
 		templates: make(map[string]*iottemplate.Template),
 		policies: policies{
@@ -201,19 +205,19 @@ func NewUnstartedServer() *Server {
 }
 
 // Start starts a server from [NewUnstartedServer]. It panics if ClaimPolicy or
-// DevicePolicy is not a policy document.
+// DevicePolicy is not a policy document, and if the server was started before.
 func (s *Server) Start() {
 	if s.broker.TLS != nil {
 		panic("fleetprovtest: server already started")
 	}
-	s.attachPolicies()
+	s.parsePolicies()
 	s.TLS = s.tlsConfig()
 	s.broker.TLS = s.TLS
 	s.serving.Go(func() { s.broker.Serve(s.Listener) })
 }
 
 // Close closes the listener and every connection, ends every goroutine of the
-// server and waits for them, calls of Hook included. It is not to be called from
+// server and waits for them, calls of Hook included. It must not be called from
 // Hook.
 func (s *Server) Close() {
 	s.closing.Do(func() {
@@ -228,8 +232,8 @@ func (s *Server) Close() {
 }
 
 // Endpoint returns the address to connect to: "localhost:" and the port of
-// Listener, or "localhost:8883" if Listener does not listen on TCP. That ServerNames
-// has other hosts does not change it: it is for the client to know where they are.
+// Listener, or "localhost:8883" if Listener does not listen on TCP. It does not
+// depend on ServerNames: how a client finds those hosts is the caller's to arrange.
 func (s *Server) Endpoint() string {
 	port := 8883
 	if addr, ok := s.Listener.Addr().(*net.TCPAddr); ok {

@@ -16,8 +16,8 @@ type session struct {
 	*broker.Conn
 	certificateID string
 	policies      []*iotpolicy.Document
-	variables     map[string]string   // of the policies
-	values        map[string][]string // of their conditions
+	variables     map[string]string   // policy variables
+	values        map[string][]string // condition keys with several values
 
 	// deliversFrom is when messages begin to be delivered, in nanoseconds of
 	// Unix time.
@@ -47,8 +47,8 @@ func (s *Server) open(c *broker.Conn, p *packets.ConnectPacket) *session {
 	return o
 }
 
-// variablesLocked are the policy variables of a connection. Its thing is the one
-// that is named like the client id, if the certificate is attached to that
+// variablesLocked returns the policy variables of a connection. Its thing is the one
+// whose name is the client id, if the certificate is attached to that
 // ("thing-policy-variables").
 func (s *Server) variablesLocked(clientID, certificateID string) map[string]string {
 	variables := map[string]string{"iot:ClientId": clientID, "iot:Connection.Thing.IsAttached": "false"}
@@ -67,8 +67,8 @@ func (s *Server) variablesLocked(clientID, certificateID string) map[string]stri
 	return variables
 }
 
-// connectAttributes are what a client asks for besides a connection
-// ("connect-policy").
+// connectAttributes returns the features of a connection that need a permission and
+// that the client asks for ("connect-policy").
 func connectAttributes(p *packets.ConnectPacket) []string {
 	var attributes []string
 	if !p.CleanSession {

@@ -18,16 +18,18 @@ import (
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
-// KeepState makes the server one that goes on where it was: it reads the file if
-// there is one, and appends to it what happens from then on. The file holds the
-// server's authorities, its claim, the certificates issued with their tokens, and
-// the things; not the templates, the policies, or anything set on Server. It holds
-// private keys, and only its owner may read it. It grows with every certificate until
-// the next server keeps it. A file beside it, with .lock behind its name, makes that
-// one server at a time.
+// KeepState keeps the server's state in a file, from which another server goes on
+// later. It reads the file if there is one, and appends to it what happens from then
+// on. The file holds the server's certificate authorities, its claim, the
+// certificates issued with their tokens, the things, and how far the clock was
+// moved; not the templates, the policies of [Server.AddPolicy], or anything set on
+// Server. It contains private keys, and only its owner may read it. It grows with
+// every change until KeepState is next called for it. A lock file beside it, whose
+// name has .lock appended, keeps other servers from using it at the same time.
 //
-// It is to be called before [Server.Start]. It fails if the file cannot be read or
-// written, or is not of a server. An error of writing later is logged.
+// It must be called before [Server.Start]. It fails if the file cannot be read or
+// written, holds something else, or is in use. If writing fails later, that is
+// logged.
 func (s *Server) KeepState(path string) error {
 	if err := s.keepState(path); err != nil {
 		return fmt.Errorf("fleetprovtest: state: %w", err)
@@ -38,14 +40,15 @@ func (s *Server) KeepState(path string) error {
 // stateFile is where a server keeps its state.
 type stateFile struct {
 	*os.File
-	size   int64 // of the whole lines
+	size   int64 // up to the end of the last whole line
 	unlock func() error
 }
 
-// stateRecord is a line of the file. The last one on a certificate or thing counts.
+// stateRecord is a line of the file. Of several for one certificate or thing the
+// last counts.
 type stateRecord struct {
 	Authority          *authorityRecord   `json:"authority,omitempty"`
-	Ahead              time.Duration      `json:"ahead,omitempty"` // of the time, by Advance
+	Ahead              time.Duration      `json:"ahead,omitempty"` // by how much Advance has moved the clock
 	ClaimStatus        string             `json:"claimStatus,omitempty"`
 	Certificate        *certificateRecord `json:"certificate,omitempty"`
 	DeletedCertificate string             `json:"deletedCertificate,omitempty"`
@@ -117,9 +120,12 @@ func (s *Server) keepState(path string) (err error) {
 	return nil
 }
 
+// lockTimeout is time enough for one try to take a lock, however busy the machine is.
+const lockTimeout = 50 * time.Millisecond
+
 // lockState keeps other servers from the file. It does not wait for them.
 func lockState(path string) (unlock func() error, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
 	defer cancel()
 	unlock, err = filelock.Lock(ctx, path+".lock")
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -128,9 +134,9 @@ func lockState(path string) (unlock func() error, err error) {
 	return unlock, err
 }
 
-// restoreLocked replays the lines of a file. What follows the last of them was
-// being written when the server ended. The first is always whole, because a file
-// gets its name when it is written.
+// restoreLocked replays the lines of a file. It ignores what follows the last
+// newline: a line that was being written when the server was killed. The first line
+// is always whole, because a file gets its name after it was written.
 func (s *Server) restoreLocked(content []byte) error {
 	for number := 1; len(content) > 0; number++ {
 		line, rest, complete := bytes.Cut(content, []byte("\n"))
@@ -206,7 +212,7 @@ func (r *certificateRecord) issued() (*issued, error) {
 // rewriteLocked writes what there is to path, and returns how much that is.
 func (s *Server) rewriteLocked(path string) (size int64, err error) {
 	whole := path + ".new"
-	os.Remove(whole) // left behind by a server that was ended
+	os.Remove(whole) // left behind by a server that was killed
 	if size, err = s.writeLocked(whole); err == nil {
 		err = os.Rename(whole, path)
 	}

@@ -39,7 +39,7 @@ func (h *handler) Subscribe(c *broker.Conn, p *packets.SubscribePacket) {
 	c.After(fault.Delay, func() { fault.answer(o, ack) })
 }
 
-// subscribeError is why a SUBSCRIBE ends the connection (mqtt).
+// subscribeError returns why a SUBSCRIBE ends the connection, or nil (mqtt).
 func (s *Server) subscribeError(o *session, p *packets.SubscribePacket) error {
 	if len(p.Topics) > maxFilters {
 		return reason(broker.QuotaExceeded, "more than %d filters in a SUBSCRIBE", maxFilters)
@@ -79,12 +79,13 @@ func (s *Server) grant(o *session, filter string, qos byte, fault Fault) byte {
 		return subscriptionRefused
 	}
 	o.Grant(filter, qos)
-	s.foresee(filter)
+	s.prepareKey(filter)
 	return qos
 }
 
-// foresee prepares for the request whose answers a client subscribes to.
-func (s *Server) foresee(filter string) {
+// prepareKey starts making a key for a client that subscribes to the answers of
+// CreateKeysAndCertificate.
+func (s *Server) prepareKey(filter string) {
 	topic, accepted := strings.CutSuffix(filter, "/accepted")
 	if o, ok := parseRequestTopic(topic); ok && accepted && o.op == OpCreateKeysAndCertificate {
 		s.keys.prepare()

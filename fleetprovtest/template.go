@@ -11,11 +11,11 @@ import (
 
 // AddTemplate adds a provisioning template with a body as AWS IoT takes it, or
 // replaces the one with that name (provision-template). The name is 1 to 36
-// letters, digits, hyphens and underscores. It fails if AWS would refuse either.
-// It may be called at any time.
+// letters, digits, hyphens and underscores. It fails if AWS would refuse the name or
+// the body. It may be called at any time.
 //
-// A policy that the body names is the one that [Server.AddPolicy] has added, or
-// else [Server.DevicePolicy].
+// A policy that the body names is one that [Server.AddPolicy] has added; if it was
+// not, [Server.DevicePolicy] takes its place.
 func (s *Server) AddTemplate(name, body string) error {
 	if !templateName.MatchString(name) {
 		return fmt.Errorf("fleetprovtest: %q cannot be the name of a template", name)
@@ -29,12 +29,12 @@ func (s *Server) AddTemplate(name, body string) error {
 	_, replaced := s.templates[name]
 	s.templates[name] = parsed
 	if started := s.policies.device != nil; started && s.ClaimPolicy == "" && !replaced {
-		s.allowLocked(name)
+		s.allowTemplateLocked(name)
 	}
 	return nil
 }
 
-// evaluation tells what a template makes of a device's parameters.
+// evaluation returns what a template makes of a device's parameters.
 type evaluation func(certificateID string, parameters map[string]string) (*iottemplate.Registration, error)
 
 // templateNamed returns nil if there is no such template.
@@ -54,7 +54,7 @@ func (s *Server) templateNamed(name string) evaluation {
 	return nil
 }
 
-// evaluateSimple is what the fields of the Server describe.
+// evaluateSimple evaluates the template that the fields of the Server describe.
 func (s *Server) evaluateSimple(certificateID string, parameters map[string]string) (*iottemplate.Registration, error) {
 	for _, name := range s.Parameters {
 		if _, ok := parameters[name]; !ok {

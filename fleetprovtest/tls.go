@@ -60,8 +60,8 @@ func (s *Server) serverCertificate() tls.Certificate {
 	return s.serverCA.Server(testca.Validity{}, names...)
 }
 
-// checkHello refuses clients that do not say where they want to go, or in which
-// protocol where that is required.
+// checkHello refuses clients that do not ask for a host of the server, or do not
+// offer the protocol where that is required.
 func (s *Server) checkHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	asked := func(name string) bool { return strings.EqualFold(name, hello.ServerName) }
 	switch {
@@ -96,7 +96,7 @@ func (s *Server) checkCertificate(config *tls.Config) {
 	}
 }
 
-// certificateError is why a client may not connect with a certificate.
+// certificateError returns why a client may not connect with a certificate, or nil.
 func (s *Server) certificateError(certificate *x509.Certificate) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

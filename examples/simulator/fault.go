@@ -113,7 +113,7 @@ func parseStatus(op fleetprovtest.Op, text string) (int, error) {
 	return status, nil
 }
 
-// check looks for what excludes each other.
+// check refuses combinations that make no sense.
 func (i *injection) check(rejected bool) error {
 	f := i.fault
 	switch {

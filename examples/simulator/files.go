@@ -63,8 +63,8 @@ func encodePEM(blockType string, der []byte) []byte {
 }
 
 // replaceFile writes a new file, which others cannot read before it has its mode,
-// and puts it in the place of the old one, whose mode and whose readers may be
-// anything.
+// and puts it in the place of the old one, whatever mode that has and whoever has it
+// open.
 func replaceFile(path string, data []byte, mode os.FileMode) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {

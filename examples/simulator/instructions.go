@@ -11,9 +11,9 @@ import (
 	"text/template"
 )
 
-// instructions are for a POSIX shell. An answer comes to the client that asked: of
-// Mosquitto's, mosquitto_rr alone both asks and awaits. Its -f and -s send nothing
-// in the version 2.0.11 that Debian has, hence -m.
+// instructions are for a POSIX shell. AWS IoT answers on the connection that asked,
+// so the client must be mosquitto_rr, which publishes and subscribes on one. It is
+// given -m, because its -f and -s send nothing in version 2.0.11, which Debian has.
 const instructions = `endpoint: {{.Host}}:{{.Port}}
 template: {{.Template}}
 files:    {{.Dir}}

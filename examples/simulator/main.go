@@ -5,8 +5,9 @@
 //	go run ./examples/simulator -addr 127.0.0.1:8883 -dir ./sim
 //
 // What it has issued and registered is kept in the directory: a device that was
-// provisioned can connect tomorrow, too. With the documents that AWS is given,
-// those of examples/aws, it is that account's endpoint:
+// provisioned can connect tomorrow, too. With the template and the policies that an
+// AWS account is given, such as those of examples/aws, it behaves as that account's
+// endpoint does:
 //
 //	go run ./examples/simulator -template examples/aws/provisioning-template.json \
 //	  -claim-policy examples/aws/claim-policy.json \

@@ -33,7 +33,7 @@ func newSimulator(s settings, logger *slog.Logger) (*simulator, error) {
 	server.ClientQuotas = s.clientQuotas
 	server.Template = s.templateName
 	server.Logger = logger
-	server.MaxRequests = 1 // it would keep all, and nobody looks
+	server.MaxRequests = 1 // nobody asks for them, and 0 would keep all
 	for _, injected := range s.faults {
 		for range injected.count {
 			server.Inject(injected.op, injected.fault)

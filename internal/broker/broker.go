@@ -4,9 +4,9 @@
 //
 // It frames and checks packets, keeps client ids unique, remembers
 // subscriptions and delivers messages by them. It has no retained messages, no
-// wills, no sessions that outlive their connection, no QoS 2, no shared
-// subscriptions, and it does not repeat a message that was not acknowledged, nor
-// wait where more than the Receive Maximum of MQTT 5 are not.
+// wills, no sessions that outlive their connection, no QoS 2 and no shared
+// subscriptions. It does not repeat a message that was not acknowledged, and
+// ignores the Receive Maximum of an MQTT 5 client.
 package broker
 
 import (
@@ -46,8 +46,8 @@ type Server struct {
 	TLS *tls.Config
 	// Closed, if set, is called when a connection is over, even if
 	// Handler.Connect was never called for it. What was sent before may still
-	// be under way. The reason is nil if the client
-	// has said goodbye or the server has closed it without one.
+	// be under way. The reason is nil if the client has sent a DISCONNECT or
+	// the server has closed the connection without one.
 	Closed func(c *Conn, reason error)
 
 	mu       sync.Mutex
@@ -93,11 +93,11 @@ func (s *Server) Serve(listener net.Listener) {
 	}
 }
 
-// acceptPause is how long accepting rests when the process has no room for another
-// connection.
+// acceptPause is how long Serve waits before it accepts again after an error that
+// can pass.
 const acceptPause = 50 * time.Millisecond
 
-// passing reports whether the next connection may be accepted where this one was
+// passing reports whether a later connection may be accepted although this one was
 // not: too many files are open, or the client has gone already.
 func passing(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)

@@ -2,11 +2,11 @@ package broker
 
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
-// codec translates between what is sent and the packets of MQTT 3.1.1 that a
-// [Handler] sees, and those of extended.go.
+// codec translates between packets as they are sent and those that the package
+// works with: the MQTT 3.1.1 packets that a [Handler] sees, and those of extended.go.
 type codec interface {
-	// decode checks what the decoders of paho do not, which trust their input.
-	// Its error is a [Reason] where MQTT 5 has one.
+	// decode also makes the checks that paho's decoders leave out, which trust
+	// their input. Its error is a [Reason] where MQTT 5 has one.
 	decode(frame) (packets.ControlPacket, error)
 	// encode returns nothing for a packet that is not to be sent.
 	encode(packets.ControlPacket) []byte

@@ -13,9 +13,9 @@ import (
 // later packets depend on.
 type codec5 struct {
 	keepAlive     uint16 // seconds, as the client asked
-	sessionExpiry bool   // the client asked for a session that outlives it
-	assignedID    string // if the client brought none
-	maxPacket     uint32 // what the client takes; 0: anything
+	sessionExpiry bool   // the client asked for a session that outlives the connection
+	assignedID    string // if the client sent none
+	maxPacket     uint32 // bytes that the client takes; 0: any number
 
 	aliases map[uint16]string // the client's, to topics
 }

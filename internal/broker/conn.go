@@ -202,7 +202,7 @@ func (c *Conn) After(d time.Duration, f func()) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed { // and delayed is waited for
+	if c.closed { // serve may be waiting for delayed by now
 		return
 	}
 	c.delayed.Go(func() {
@@ -239,7 +239,7 @@ func (c *Conn) Fail(reason error) {
 	c.out.SetReadDeadline(time.Now()) // wakes the reader, which does the rest
 }
 
-// abort ends the connection with whatever is under way in it.
+// abort ends the connection at once. What was not sent yet is lost.
 func (c *Conn) abort() {
 	c.Close()
 	c.out.Conn.Close()

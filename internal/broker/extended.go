@@ -14,8 +14,8 @@ type Message struct {
 	from       *Conn
 }
 
-// The other types of this file are packets of MQTT 3.1.1 with what MQTT 5 needs
-// beside.
+// The other types of this file are packets of MQTT 3.1.1 with what MQTT 5 adds to
+// them.
 
 // connack is the CONNACK of a connection that was accepted with a keep-alive.
 type connack struct {
@@ -23,7 +23,7 @@ type connack struct {
 	keepAlive time.Duration
 }
 
-// message is a PUBLISH with the properties that are the receiver's, too.
+// message is a PUBLISH with the properties that its receivers get.
 type message struct {
 	*packets.PublishPacket
 	properties *packets5.Properties // nil: none

@@ -39,8 +39,8 @@ func readFrame(r *bufio.Reader) (frame, error) {
 }
 
 func readRemainingLength(r *bufio.Reader) (int, error) {
-	// The variable length of MQTT 3.1.1 section 2.2.3 is a base 128 varint of
-	// at most four bytes; 4 bytes hold more than is allowed here.
+	// The length is a base 128 varint of at most four bytes (MQTT 3.1.1 section
+	// 2.2.3).
 	length, shift := 0, 0
 	for {
 		b, err := r.ReadByte()
@@ -51,7 +51,7 @@ func readRemainingLength(r *bufio.Reader) (int, error) {
 		switch {
 		case shift > 21:
 			return 0, errMalformed
-		case length > maxPacket-4: // what stands before takes four bytes then
+		case length > maxPacket-4: // type, flags and length take four bytes then
 			return 0, errTooLarge
 		case b&0x80 == 0:
 			return length, nil

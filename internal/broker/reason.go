@@ -1,8 +1,8 @@
 package broker
 
-// Reason codes for the end of a connection over MQTT 5. AWS IoT names all of them
-// (mqtt, section MQTT reason codes) but BadAuthenticationMethod and
-// PacketTooLarge, which are what MQTT 5 has for the case.
+// Reason codes for the end of a connection over MQTT 5. AWS IoT documents all of
+// them (mqtt, section MQTT reason codes) but BadAuthenticationMethod and
+// PacketTooLarge, which MQTT 5 defines.
 const (
 	MalformedPacket                    byte = 0x81
 	ProtocolError                      byte = 0x82
@@ -43,7 +43,7 @@ var (
 	errUnexpected = &Reason{ProtocolError, "a packet that a client may not send"}
 )
 
-// The same for what only MQTT 5 has.
+// Why a connection ends that only MQTT 5 can have.
 var (
 	errAuthMethod   = &Reason{BadAuthenticationMethod, "enhanced authentication is not supported"}
 	errProperty     = &Reason{ProtocolError, "a property has a value that it may not have"}

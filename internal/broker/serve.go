@@ -31,7 +31,7 @@ func (c *Conn) serve() {
 }
 
 // read hands packets to the handler until the connection is over, and returns
-// why, which is nothing if the client has said goodbye.
+// why, or nil if the client has sent a DISCONNECT.
 func (c *Conn) read() error {
 	c.out.SetReadDeadline(time.Now().Add(connectTimeout))
 	if conn, ok := c.stream.(*tls.Conn); ok {
@@ -39,8 +39,8 @@ func (c *Conn) read() error {
 			return err
 		}
 	}
-	// Small, because most of a connection's life is spent waiting, and a packet
-	// that does not fit is read past it.
+	// The buffer is small because an idle connection keeps it. A packet that
+	// does not fit is read past it.
 	r := bufio.NewReaderSize(c.stream, 1<<10)
 	if err := c.readConnect(r); err != nil {
 		return err

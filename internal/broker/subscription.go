@@ -1,6 +1,6 @@
 package broker
 
-// subscription is to a filter. It is zero but for the QoS with MQTT 3.1.1.
+// subscription is a subscription to a filter. With MQTT 3.1.1 only qos is set.
 type subscription struct {
 	qos               byte
 	noLocal           bool // not to what the client itself publishes
@@ -15,8 +15,8 @@ func (c *Conn) Subscribed(topic string) bool {
 	return found
 }
 
-// matchLocked returns what the subscriptions to a topic come to, if there are any.
-// own says that the client itself has published there.
+// matchLocked combines the subscriptions that match a topic, if there are any. own
+// says that the message is the client's own.
 func (c *Conn) matchLocked(topic string, own bool) (all subscription, found bool) {
 	for filter, s := range c.subscriptions {
 		if Match(filter, topic) && !(own && s.noLocal) {

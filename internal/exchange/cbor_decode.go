@@ -21,8 +21,8 @@ var (
 )
 
 // unmarshalCBOR decodes an answer by way of the JSON that says the same, whose fields
-// have the same names. What JSON cannot say becomes something that is no text, so
-// that it is not taken for one, and does not keep the rest from being decoded.
+// have the same names. A value that JSON cannot express becomes one that is not a
+// text: it is not mistaken for one, and the rest can still be decoded.
 func unmarshalCBOR(data []byte, v any) error {
 	d := cborDecoder{rest: data}
 	value, err := d.value(0)
@@ -99,7 +99,7 @@ func (d *cborDecoder) value(depth int) (any, error) {
 		return n.Not(n), nil
 	case cborBytes:
 		b, err := d.bytes(major, info, argument)
-		return [][]byte{b}, err // alone it would be a text in JSON
+		return [][]byte{b}, err // b alone would become a text in JSON
 	case cborText:
 		return d.text(info, argument)
 	case cborTag:

@@ -11,7 +11,7 @@ import (
 // The sizes that AWS IoT's API takes (API reference, "API_CreatePolicy").
 const (
 	maxSize       = 404600 // characters
-	maxCharacters = 2048   // of which are no white space
+	maxCharacters = 2048   // characters that are not white space
 )
 
 // Document is a policy document that [Parse] has read. It does not change, and
@@ -20,12 +20,12 @@ type Document struct {
 	statements []statement
 }
 
-// Parse reads a policy document. The error names the first defect that it
-// finds, and the statement that has it, counted from 1: what AWS IoT refuses,
-// such as a document of more than 2,048 characters besides white space, a
-// Version other than 2012-10-17, a resource that is no ARN and an element given
-// twice; what allows less than it seems to, such as an action that AWS IoT does
-// not define; and what this package does not support.
+// Parse reads a policy document. It refuses what AWS IoT refuses, such as a
+// document of more than 2,048 characters besides white space, a Version other than
+// 2012-10-17, a resource that is not an ARN, and an element given twice; what allows
+// less than it seems to, such as an action that AWS IoT does not define; and what
+// this package does not support. The error names the first defect, and the
+// statement that has it, counted from 1.
 func Parse(document []byte) (*Document, error) {
 	if err := checkSize(document); err != nil {
 		return nil, err

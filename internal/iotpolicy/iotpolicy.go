@@ -45,11 +45,11 @@ type Request struct {
 	// name of a certificate that is attached to no thing, is absent.
 	Variables map[string]string
 
-	// Values are those of the keys that can have several, by name. AWS IoT has
-	// iot:ConnectAttributes, for Connect: PersistentConnect if the session is to
-	// be a persistent one, and LastWill if there is a will ("mqtt", "Using
-	// connectAttributes"). They are seen by conditions with ForAllValues: or
-	// ForAnyValue: only, and are no variables.
+	// Values are the values of the condition keys that can have several, by
+	// name. AWS IoT has iot:ConnectAttributes, for Connect: PersistentConnect if
+	// the session is to be a persistent one, and LastWill if there is a will
+	// ("mqtt", "Using connectAttributes"). Only conditions with ForAllValues: or
+	// ForAnyValue: see them; they are not variables.
 	Values map[string][]string
 }
 

@@ -42,8 +42,8 @@ func checkSetOperator(set setOperator, key string) error {
 }
 
 // holdsForSet reports whether the condition is met by all values of the key, or
-// by any. So all of none meet it and none of none does, also if the operator is
-// negated.
+// by any. If the key has no value, ForAllValues is met and ForAnyValue is not, even
+// if the operator is negated.
 func (c condition) holdsForSet(request Request) bool {
 	values := request.valuesOf(c.key)
 	if c.set == forAnyValue {
@@ -52,7 +52,7 @@ func (c condition) holdsForSet(request Request) bool {
 	return !slices.ContainsFunc(values, func(value string) bool { return !c.accepts(value, request.Variables) })
 }
 
-// valuesOf returns the values of a key, also of one that can have only one. An
+// valuesOf returns the values of a key, or the value of one that can have one. An
 // empty string is no value (IAM, "reference_policies_elements_condition_operators").
 func (r Request) valuesOf(key string) []string {
 	values, known := lookup(r.Values, key)

@@ -71,8 +71,8 @@ func (p parser) expression(place string, value any) (expression, error) {
 	return literal{value}, nil
 }
 
-// isFunction takes a function that AWS does not have for one, too: it is a typing
-// error rather than a name.
+// isFunction also reports functions that AWS does not have: such a name is more
+// likely a typing error than a member.
 func isFunction(name string) bool {
 	return name == "Ref" || strings.HasPrefix(name, "Fn:")
 }

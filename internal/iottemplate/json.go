@@ -55,7 +55,7 @@ func encode(value any) (string, error) {
 	return strings.TrimSuffix(text.String(), "\n"), nil
 }
 
-// members returns the members of an object. If known names are given, it has no
+// members returns the members of an object. If known names are given, it refuses
 // others.
 func members(place string, value any, known ...string) (map[string]any, error) {
 	object, ok := value.(map[string]any)

@@ -28,8 +28,8 @@ type Template struct {
 	deviceConfiguration map[string]text // nil if the template has none
 }
 
-// Parse reads a template body of at most 10,240 characters. It refuses, beside
-// what is no JSON: unknown sections, resource types, properties and functions;
+// Parse reads a template body of at most 10,240 characters. Besides what is not
+// JSON, it refuses unknown sections, resource types, properties and functions;
 // references to parameters and mappings that are not declared; values of the
 // wrong kind; more than one thing or certificate; and a certificate that is not
 // the one AWS issued, since only certificate IDs can be used with a fleet

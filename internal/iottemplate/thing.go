@@ -126,7 +126,7 @@ func (t *thingResource) evaluate(v values) (*Thing, error) {
 	return thing, nil
 }
 
-// withinLimits counts what a thing may have only so many of.
+// withinLimits checks the numbers of attributes and groups.
 func (t *Thing) withinLimits() error {
 	switch n := len(t.Attributes); {
 	case n > maxAttributes:

@@ -8,8 +8,8 @@ import (
 
 // excepts reports whether address, a host:port, is to be reached without a proxy.
 //
-// The rules are those of golang.org/x/net/http/httpproxy. That takes names outside of
-// ASCII, too, and the flash of a device for tables which no endpoint needs.
+// The rules are those of golang.org/x/net/http/httpproxy, which is not used itself:
+// its tables for names outside of ASCII, which no endpoint needs, cost flash.
 func excepts(exceptions, address string) bool {
 	host, port, err := net.SplitHostPort(strings.ToLower(address))
 	if err != nil {
