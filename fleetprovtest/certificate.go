@@ -1,6 +1,7 @@
 package fleetprovtest
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,33 @@ const (
 	StatusInactive          = "INACTIVE"
 	StatusRevoked           = "REVOKED"
 )
+
+// Certificate is a certificate that the server has issued.
+type Certificate struct {
+	ID          string // hex of the SHA-256 of the DER form
+	Status      string // [StatusPendingActivation], [StatusActive], [StatusInactive] or [StatusRevoked]
+	ThingName   string // "" until registered
+	Certificate *x509.Certificate
+}
+
+// Certificates returns the certificates in the order in which they were issued,
+// without those that have disappeared with their token or were deleted. The claim is
+// not among them.
+func (s *Server) Certificates() []Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registry.expire(s.now())
+	var certificates []Certificate
+	for _, c := range s.registry.certificates {
+		certificates = append(certificates, Certificate{
+			ID:          c.id,
+			Status:      c.status,
+			ThingName:   c.thingName,
+			Certificate: c.certificate,
+		})
+	}
+	return certificates
+}
 
 // UpdateCertificate gives a certificate, which may be the claim, a new status:
 // [StatusActive], [StatusInactive] or [StatusRevoked]. The last two end the

@@ -201,6 +201,22 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 			},
 		},
 		{
+			name: "from its thing, too, where a template has made that and not activated it",
+			fact: fact + "; provision-template: it is the certificate resource that activates",
+			setup: withTemplates("bare", `{"Parameters":{"ThingName":{"Type":"String"}},"Resources":{
+				"thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"ThingName"}}}}}`),
+			steps: func(d *desk) {
+				active, _ := d.enrol("test-template", `{"ThingName":"a"}`)
+				pending, certificate := d.enrol("bare", `{"ThingName":"a"}`)
+				assert.Equal(d, []string{active.CertificateID, pending.CertificateID}, d.server.Things()[0].CertificateIDs)
+				assert.Equal(d, "PENDING_ACTIVATION", d.server.Certificates()[1].Status)
+				d.server.Advance(time.Hour)
+				assert.Equal(d, []string{active.CertificateID}, d.server.Things()[0].CertificateIDs)
+				assert.Len(d, d.server.Certificates(), 1)
+				d.refused(certificate)
+			},
+		},
+		{
 			name: "but not if somebody has activated it",
 			fact: fact,
 			steps: func(d *desk) {

@@ -10,13 +10,10 @@ import (
 // refusedNotAuthorized is the return code of AWS IoT where MQTT has 5 (mqtt).
 const refusedNotAuthorized = 7
 
-// handler is the Server as the broker sees it.
-type handler Server
-
 // Connect implements [broker.Handler].
 func (h *handler) Connect(c *broker.Conn, p *packets.ConnectPacket) {
 	s := (*Server)(h)
-	s.record(Request{Op: OpConnect, ClientID: c.ClientID()})
+	s.recordRequest(Request{Op: OpConnect, ClientID: c.ClientID()})
 	if !validClientID(c.ClientID()) {
 		c.Fail(reason(broker.ClientIdentifierNotValid, "AWS IoT does not take this client id"))
 		return
@@ -44,38 +41,5 @@ func (s *Server) connect(o *session, p *packets.ConnectPacket, fault Fault) {
 	fault.answer(o, ack)
 	if fault.Reject != nil {
 		o.Fail(reason(broker.NotAuthorized, "CONNECT refused: %s", fault.Reject.Message))
-	}
-}
-
-// answer sends the acknowledgement of a Connect or Subscribe, or what the fault
-// makes of it.
-func (f Fault) answer(o *session, ack packets.ControlPacket) {
-	f.send(o, func() {
-		if f.Response != nil {
-			o.SendRaw(f.Response)
-		} else {
-			o.Send(ack)
-		}
-	})
-}
-
-// send calls answer as often as the fault lets an answer through.
-func (f Fault) send(o *session, answer func()) {
-	switch {
-	case f.Raw != nil:
-		o.SendRaw(f.Raw)
-	case f.Drop, f.Disconnect:
-	default:
-		answer()
-		if f.Duplicate {
-			answer()
-		}
-	}
-	if f.Disconnect {
-		why := "a fault ends the connection"
-		if f.Reject != nil && f.Reject.Message != "" {
-			why = f.Reject.Message
-		}
-		o.Fail(reason(broker.QuotaExceeded, "%s", why))
 	}
 }

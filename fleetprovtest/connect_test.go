@@ -65,6 +65,25 @@ func TestConnect(t *testing.T) {
 		clientID("a client id of 129 bytes closes the connection", "AWS IoT Core quotas: a client id has up to 128 bytes", strings.Repeat("a", 129), false),
 		clientID("an empty client id closes the connection", "AWS IoT Core quotas: a client id is needed, policies are about it", "", false),
 		clientID("a client id that begins with $ closes the connection", "AWS IoT Core quotas: a client id does not start with $", "$device", false),
+		{
+			name: "a client id that cannot be takes neither a fault nor anything of the quota",
+			fact: "AWS IoT Core quotas: a client id does not start with $ and has 1 to 128 bytes; that it takes nothing is the endpoint's own",
+			setup: func(s *fleetprovtest.Server) {
+				s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpConnect: {Burst: 2}}
+			},
+			steps: func(d *desk) {
+				d.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 3}})
+				for _, id := range []string{"$device", "", strings.Repeat("a", 129)} {
+					c := d.handshake(d.server.ClaimCertificate())
+					c.sendConnect(id)
+					c.closedAfter(0)
+				}
+				c := d.handshake(d.server.ClaimCertificate())
+				c.sendConnect("device-1")
+				c.reads("20 02 00 03")
+				d.claim("device-1").ping()
+			},
+		},
 		clientID("a $ later in a client id is accepted", "AWS IoT Core quotas: a client id does not start with $", "device$", true),
 		{
 			name: "a packet behind CONNECT that has not waited for the CONNACK closes the connection",

@@ -1,17 +1,11 @@
 package fleetprovtest
 
-import "time"
+import (
+	"time"
 
-// Op is a request that the server sees, spelled as AWS spells it.
-type Op string
+	"github.com/eclipse/paho.mqtt.golang/packets"
 
-// The requests that a [Fault] can be injected into.
-const (
-	OpConnect                  Op = "Connect"
-	OpSubscribe                Op = "Subscribe"
-	OpCreateKeysAndCertificate Op = "CreateKeysAndCertificate"
-	OpCreateCertificateFromCSR Op = "CreateCertificateFromCsr"
-	OpRegisterThing            Op = "RegisterThing"
+	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
 // Fault is one way to misbehave. The zero Fault does nothing: injected, it lets one
@@ -90,4 +84,37 @@ func (s *Server) take(op Op, clientID string) Fault {
 	}
 	s.faults[op] = queue[1:]
 	return queue[0]
+}
+
+// answer sends the acknowledgement of a Connect or Subscribe, or what the fault
+// makes of it.
+func (f Fault) answer(o *session, ack packets.ControlPacket) {
+	f.send(o, func() {
+		if f.Response != nil {
+			o.SendRaw(f.Response)
+		} else {
+			o.Send(ack)
+		}
+	})
+}
+
+// send calls answer as often as the fault lets an answer through.
+func (f Fault) send(o *session, answer func()) {
+	switch {
+	case f.Raw != nil:
+		o.SendRaw(f.Raw)
+	case f.Drop, f.Disconnect:
+	default:
+		answer()
+		if f.Duplicate {
+			answer()
+		}
+	}
+	if f.Disconnect {
+		why := "a fault ends the connection"
+		if f.Reject != nil && f.Reject.Message != "" {
+			why = f.Reject.Message
+		}
+		o.Fail(reason(broker.QuotaExceeded, "%s", why))
+	}
 }

@@ -55,24 +55,26 @@ func (s *Server) askHook(by *session, template string, c *issued, parameters map
 
 // callHook waits for the hook no longer than AWS IoT does.
 func (s *Server) callHook(request HookRequest) (HookResponse, error) {
-	responses := make(chan HookResponse, 1)
-	failed := make(chan any, 1)
+	type outcome struct {
+		response HookResponse
+		err      error
+	}
+	outcomes := make(chan outcome, 1)
 	s.hooks.Go(func() {
-		defer func() { failed <- recover() }()
-		responses <- s.Hook(request)
+		o := outcome{err: errors.New("it did not return")}
+		defer func() {
+			if reason := recover(); reason != nil {
+				o.err = fmt.Errorf("it panicked: %v", reason)
+			}
+			outcomes <- o
+		}()
+		o = outcome{response: s.Hook(request)}
 	})
 	timer := time.NewTimer(hookTimeout)
 	defer timer.Stop()
 	select {
-	case response := <-responses:
-		return response, nil
-	case reason := <-failed:
-		select {
-		case response := <-responses:
-			return response, nil
-		default:
-			return HookResponse{}, fmt.Errorf("it failed: %v", reason)
-		}
+	case o := <-outcomes:
+		return o.response, o.err
 	case <-timer.C:
 		return HookResponse{}, errors.New("it took longer than five seconds")
 	}

@@ -52,7 +52,7 @@ func TestLogSaysWhy(t *testing.T) {
 			}
 		}, steps: func(d *desk) {
 			act(d)
-			d.pass(2 * time.Second) // a client that stays is given time to read
+			d.settle()
 			assert.Contains(d, log.String(), reason)
 		}}
 	}
@@ -74,6 +74,10 @@ func TestLogSaysWhy(t *testing.T) {
 			func(s *fleetprovtest.Server) { s.RefuseWithSUBACK = true }, sends(func(c *client) { c.sendSubscribe(1, 1, "telemetry") })),
 		says("a message that may not be received", "the policy denies iot:Receive", claimPolicy(connects, publishes, subscribes), sends(func(c *client) {
 			c.subscribe(csrTopic + "/rejected")
+			c.publish(csrTopic, badCSR)
+		})),
+		says("an answer that nobody has subscribed to", "topic="+csrTopic+"/rejected reason=\"the client has not subscribed to it\"", nil, sends(func(c *client) {
+			c.subscribe(csrTopic + "/accepted")
 			c.publish(csrTopic, badCSR)
 		})),
 		says("a topic that is too deep", "too long or too deep", nil, sends(func(c *client) { c.sendPublish(2, "a/b/c/d/e/f/g/h/i", "") })),
@@ -126,10 +130,72 @@ func TestLogSaysWhy(t *testing.T) {
 		says("a throttled request", "status=429", func(s *fleetprovtest.Server) {
 			s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpCreateCertificateFromCSR: {}}
 		}, sends(func(c *client) { c.publish(csrTopic, badCSR) })),
+		says("a throttled connect", "level=WARN msg=disconnected client=device-1 reason=\"Rate exceeded\"", func(s *fleetprovtest.Server) {
+			s.ClientQuotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpConnect: {}}
+		}, func(d *desk) { d.handshake(d.server.ClaimCertificate()).sendConnect("device-1") }),
+		says("a throttled subscribe", "level=WARN msg=disconnected client=device-1 reason=\"Rate exceeded\"", func(s *fleetprovtest.Server) {
+			s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpSubscribe: {}}
+		}, sends(func(c *client) { c.sendSubscribe(1, 1, flowFilters...) })),
+		says("a fault that ends the connection", "reason=\"a fault ends the connection\"", nil, func(d *desk) {
+			d.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Disconnect: true})
+			d.handshake(d.server.ClaimCertificate()).sendConnect("device-1")
+		}),
 		says("a fault", "answered by a fault", nil, func(d *desk) {
 			d.server.Inject(fleetprovtest.OpCreateCertificateFromCSR, fleetprovtest.Fault{Response: []byte("{}")})
 			d.claim("device-1").publish(csrTopic, badCSR)
 		}),
+	})
+}
+
+// What is as it should be needs no saying.
+func TestLogIsNotFlooded(t *testing.T) {
+	const undelivered, instead = "not delivered", "DevicePolicy stands for a policy that was not added"
+	log := &logged{}
+	says := func(name, fact, message string, times int, setup func(*fleetprovtest.Server), act func(*desk)) behaviour {
+		return behaviour{name: name, fact: fact, setup: func(s *fleetprovtest.Server) {
+			log = &logged{}
+			s.Logger = log.logger()
+			setup(s)
+		}, steps: func(d *desk) {
+			act(d)
+			d.settle()
+			assert.Equal(d, times, strings.Count(log.String(), message), log)
+		}}
+	}
+	const receive = "iot-policy-actions: iot:Receive is checked for each message that is to be delivered"
+	heard := func(filter string) func(*desk) {
+		return func(d *desk) {
+			d.device("idle")
+			listener, sender := d.device("listener"), d.device("sender")
+			listener.subscribe(filter)
+			sender.publish("data", "")
+		}
+	}
+	const names = "provision-template: a template names policies that are there; the endpoint has DevicePolicy for the others"
+	connected := func(d *desk) {
+		_, certificate := d.enrol("fleet", `{"ThingName":"a"}`)
+		assert.NotContains(d, log.String(), instead)
+		d.connect(certificate, "a").publish("data", "")
+	}
+	walk(t, []behaviour{
+		says("with a message that those who have not subscribed do not get", receive, undelivered, 0,
+			devicePolicy(connects, publishes, subscribes), heard("other")),
+		says("but once with a message that one who has subscribed may not receive", receive, undelivered, 1,
+			devicePolicy(connects, publishes, subscribes), heard("#")),
+		says("with an answer that was sent to a client that has not subscribed", "observed: AWS IoT was seen to do so", undelivered, 0,
+			func(s *fleetprovtest.Server) { s.AnswerUnsubscribed = true },
+			func(d *desk) { d.claim("device-1").request(csrTopic, badCSR) }),
+		says("but once for each connection with a policy that was not added", names, "level=WARN msg=\""+instead+"\" policy=fleet-device-policy certificate=", 1,
+			withTemplates("fleet", typedTemplate("pump", "basel")), connected),
+		says("with a policy that was added", names, instead, 0,
+			func(s *fleetprovtest.Server) {
+				withTemplates("fleet", typedTemplate("pump", "basel"))(s)
+				if err := s.AddPolicy("fleet-device-policy", policy(connects, publishes)); err != nil {
+					panic(err)
+				}
+			}, connected),
+		says("with DevicePolicy where no policy is named", names, instead, 0,
+			func(*fleetprovtest.Server) {}, func(d *desk) { d.device("a").publish("data", "") }),
 	})
 }
 

@@ -2,6 +2,18 @@ package fleetprovtest
 
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
+// Op is a request that the server sees, spelled as AWS spells it.
+type Op string
+
+// The requests that a [Fault] can be injected into, and a [Quota] set for.
+const (
+	OpConnect                  Op = "Connect"
+	OpSubscribe                Op = "Subscribe"
+	OpCreateKeysAndCertificate Op = "CreateKeysAndCertificate"
+	OpCreateCertificateFromCSR Op = "CreateCertificateFromCsr"
+	OpRegisterThing            Op = "RegisterThing"
+)
+
 // rejected is the payload on the rejected topic of every operation.
 type rejected struct {
 	StatusCode   int    `json:"statusCode,omitempty"`
@@ -13,7 +25,7 @@ type rejected struct {
 // asked. A hook holds up nothing else on it, and is not given up with it: AWS IoT
 // has been asked.
 func (s *Server) operate(by *session, o operation, p *packets.PublishPacket) {
-	s.record(Request{Op: o.op, ClientID: by.ClientID(), Topic: o.topic, Payload: p.Payload})
+	s.recordRequest(Request{Op: o.op, ClientID: by.ClientID(), Topic: o.topic, Payload: p.Payload})
 	fault := s.take(o.op, by.ClientID())
 	// A client that has seen this knows which request takes which fault.
 	by.Acknowledge(p)

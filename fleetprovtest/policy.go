@@ -34,13 +34,16 @@ type policies struct {
 func (s *Server) AddPolicy(name, document string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.policies.add(name, document)
+	if err := s.policies.add(name, document); err != nil {
+		return fmt.Errorf("fleetprovtest: %w", err)
+	}
+	return nil
 }
 
 func (p *policies) add(name, document string) error {
 	parsed, err := iotpolicy.Parse([]byte(document))
 	if err != nil {
-		return fmt.Errorf("fleetprovtest: policy %s: %w", name, err)
+		return fmt.Errorf("policy %s: %w", name, err)
 	}
 	p.named[name] = parsed
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -102,8 +103,21 @@ func TestPolicyOfConnect(t *testing.T) {
 		},
 		{
 			name:  "a device connects with the name of its thing only",
-			fact:  "thing-policy-variables: iot:Connection.Thing.ThingName is the thing that the client id names, and IsAttached says whether the certificate is attached to it",
+			fact:  "thing-policy-variables: iot:Connection.Thing.ThingName is the thing that the client id names, and IsAttached is true, if the certificate is attached to it",
 			setup: devicePolicy(`{"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:123456789012:client/${iot:Connection.Thing.ThingName}","Condition":{"Bool":{"iot:Connection.Thing.IsAttached":"true"}}}`),
+			steps: func(d *desk) {
+				_, first := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				_, second := d.enrol("test-template", `{"ThingName":"device-2"}`)
+				d.connect(first, "device-1").ping()
+				d.connect(second, "device-2").ping()
+				d.notAuthorized(first, "device-2")
+				d.notAuthorized(first, "device-3")
+			},
+		},
+		{
+			name:  "a device connects with the name of its thing only, even without the condition that it is attached",
+			fact:  "thing-policy-examples: a variable of a thing that the certificate is not associated with is not resolved, and access is denied",
+			setup: devicePolicy(allow("iot:Connect", "client/${iot:Connection.Thing.ThingName}")),
 			steps: func(d *desk) {
 				_, first := d.enrol("test-template", `{"ThingName":"device-1"}`)
 				_, second := d.enrol("test-template", `{"ThingName":"device-2"}`)
@@ -171,6 +185,31 @@ func TestPolicyOfPublish(t *testing.T) {
 			},
 		},
 		{
+			name: "a device publishes to the topics of its thing's type and attributes and no other's",
+			fact: "thing-policy-variables: iot:Connection.Thing.ThingTypeName and iot:Connection.Thing.Attributes[attributeName] are those of the thing",
+			setup: func(s *fleetprovtest.Server) {
+				withTemplates("pumps", typedTemplate("pump", "basel"), "valves", typedTemplate("valve", "bern"))(s)
+				devicePolicy(connects, allow("iot:Publish",
+					"topic/${iot:Connection.Thing.ThingTypeName}/state", "topic/site/${iot:Connection.Thing.Attributes[site]}/*"))(s)
+			},
+			steps: func(d *desk) {
+				_, valve := d.enrol("valves", `{"ThingName":"valve-1"}`)
+				_, pump := d.enrol("pumps", `{"ThingName":"pump-1"}`)
+				d.connect(valve, "valve-1").publish("valve/state", "")
+				c := d.connect(pump, "pump-1")
+				c.publish("pump/state", "")
+				c.publish("site/basel/1", "")
+				for _, topic := range []string{"valve/state", "site/bern/1"} {
+					c := d.connect(pump, "pump-1")
+					c.sendPublish(2, topic, "")
+					c.closedAfter(0)
+				}
+				other := d.connect(pump, "valve-1") // whose thing the certificate is not attached to
+				other.sendPublish(2, "valve/state", "")
+				other.closedAfter(0)
+			},
+		},
+		{
 			name:  "a policy variable without a value matches nothing",
 			fact:  "thing-policy-variables: a client id that is not the name of a thing has no thing",
 			setup: devicePolicy(connects, allow("iot:Publish", "topic/devices/${iot:Connection.Thing.ThingName}/*")),
@@ -182,6 +221,42 @@ func TestPolicyOfPublish(t *testing.T) {
 			},
 		},
 	})
+}
+
+func TestPolicyOfRetainedMessages(t *testing.T) {
+	retain := func(name string, allowed bool, statements ...string) behaviour {
+		return behaviour{
+			name:  name,
+			fact:  "retained-message-policy-examples: to publish a retained message a client needs iot:RetainPublish besides iot:Publish",
+			setup: devicePolicy(append(statements, connects)...),
+			steps: func(d *desk) {
+				p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+				p.Qos, p.MessageID, p.TopicName, p.Retain = 1, 2, "data/1", true
+				c := d.device("device-1")
+				c.send(p)
+				if allowed {
+					c.reads("40 02 00 02")
+				} else {
+					c.closedAfter(0)
+				}
+			},
+		}
+	}
+	walk(t, []behaviour{
+		retain("a retained message with both rights is acknowledged", true, publishes, allow("iot:RetainPublish", "topic/data/*")),
+		retain("a retained message without the right to retain closes the connection", false, publishes),
+		retain("a retained message with the right to retain others closes the connection", false, publishes, allow("iot:RetainPublish", "topic/other")),
+		retain("a retained message that may not be published closes the connection", false, allow("iot:RetainPublish", "topic/data/*")),
+	})
+}
+
+// typedTemplate registers a thing with a type and a site, and a policy that is
+// DevicePolicy where no other was added.
+func typedTemplate(thingType, site string) string {
+	return `{"Parameters":{"ThingName":{"Type":"String"}},"Resources":{` + certificateResource + `,
+		"policy":{"Type":"AWS::IoT::Policy","Properties":{"PolicyName":"fleet-device-policy"}},
+		"thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"ThingName"},
+			"ThingTypeName":"` + thingType + `","AttributePayload":{"site":"` + site + `"}}}}}`
 }
 
 func TestPolicyOfSubscribe(t *testing.T) {

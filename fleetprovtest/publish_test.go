@@ -13,6 +13,7 @@ import (
 
 func TestPublish(t *testing.T) {
 	tooDeep := "AWS IoT Core quotas: a topic has up to 7 slashes and 256 bytes"
+	rule := "AWS IoT Core quotas: the first three segments of a Basic Ingest topic, $aws/rules/rule-name/, do not count"
 	unknown := "reserved-topics: topics that begin with $ are AWS's, and of these only the ones on the page take messages"
 	topic := func(name, fact, topic string, accepted bool) behaviour {
 		return behaviour{name: name, fact: fact, setup: claimPolicy(connects, publishes), steps: func(d *desk) {
@@ -90,6 +91,11 @@ func TestPublish(t *testing.T) {
 		topic("a topic of 257 bytes closes the connection", tooDeep, strings.Repeat("a", 257), false),
 		topic("a topic with seven slashes is accepted", tooDeep, "a/b/c/d/e/f/g/h", true),
 		topic("a topic with eight slashes closes the connection", tooDeep, "a/b/c/d/e/f/g/h/i", false),
+		topic("a topic of a rule with seven slashes behind the rule is accepted", rule, "$aws/rules/archive/a/b/c/d/e/f/g/h", true),
+		topic("a topic of a rule with eight slashes behind the rule closes the connection", rule, "$aws/rules/archive/a/b/c/d/e/f/g/h/i", false),
+		topic("a topic of a rule with 256 bytes behind the rule is accepted", rule, "$aws/rules/archive/"+strings.Repeat("a", 256), true),
+		topic("a topic of a rule with 257 bytes behind the rule closes the connection", rule, "$aws/rules/archive/"+strings.Repeat("a", 257), false),
+		topic("a topic that is not quite that of a rule closes the connection", rule, "$aws/things/archive/a/b/c/d/e/f/g/h", false),
 		topic("a reserved topic of another service is acknowledged if the policy allows it", "reserved-topics: shadows have their topics there",
 			"$aws/things/device-1/shadow/update", true),
 		topic("a topic of another server closes the connection", unknown, "$SYS/uptime", false),

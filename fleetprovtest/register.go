@@ -2,7 +2,6 @@ package fleetprovtest
 
 import (
 	"errors"
-	"unicode/utf8"
 
 	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
@@ -30,9 +29,6 @@ func (s *Server) registerThing(by *session, template string, f format, payload [
 	if err != nil {
 		return nil, badRequest("InvalidParameters", err.Error())
 	}
-	if err := parametersError(parameters); err != nil {
-		return nil, badRequest("InvalidParameters", err.Error())
-	}
 	c := s.redeem(token)
 	if c == nil {
 		return nil, badRequest("InvalidCertificateOwnershipToken", errToken.Error())
@@ -54,21 +50,6 @@ func (s *Server) registerThing(by *session, template string, f format, payload [
 		return nil, badRequest("InvalidRequest", err.Error())
 	}
 	return registered{ThingName: name, DeviceConfiguration: registration.DeviceConfiguration}, nil
-}
-
-// Limits of a parameter, in characters (API_RegisterThing).
-const (
-	maxParameterKey   = 2048
-	maxParameterValue = 4096
-)
-
-func parametersError(parameters map[string]string) error {
-	for key, value := range parameters {
-		if utf8.RuneCountInString(key) > maxParameterKey || utf8.RuneCountInString(value) > maxParameterValue {
-			return errors.New("a parameter is too long")
-		}
-	}
-	return nil
 }
 
 var errToken = errors.New("the certificate ownership token is not known or has expired")
@@ -118,30 +99,4 @@ func (s *Server) apply(c *issued, registration *iottemplate.Registration, parame
 	record.Thing = thing
 	s.keepLocked(record)
 	return c.thingName, nil
-}
-
-// thingLocked returns what the thing is to become, or nil if the template has
-// none.
-func (s *Server) thingLocked(wanted *iottemplate.Thing) (*Thing, error) {
-	if wanted == nil {
-		return nil, nil
-	}
-	thing := Thing{Name: wanted.Name}
-	result := *wanted
-	if existing := s.registry.byName[wanted.Name]; existing != nil {
-		thing = existing.clone()
-		var err error
-		if result, err = wanted.Override.Apply(existing.definition(), *wanted); err != nil {
-			return nil, err
-		}
-	}
-	thing.Attributes, thing.Type = result.Attributes, result.Type
-	thing.Groups, thing.BillingGroup = result.Groups, result.BillingGroup
-	return &thing, nil
-}
-
-func (t *Thing) definition() iottemplate.Thing {
-	return iottemplate.Thing{
-		Name: t.Name, Attributes: t.Attributes, Type: t.Type, Groups: t.Groups, BillingGroup: t.BillingGroup,
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"maps"
 	"slices"
 	"time"
 )
@@ -125,13 +124,4 @@ func (r *registry) put(t *Thing) {
 	}
 	r.things = append(r.things, t)
 	r.byName[t.Name] = t
-}
-
-func (t *Thing) clone() Thing {
-	c := *t
-	c.Parameters = maps.Clone(t.Parameters)
-	c.CertificateIDs = slices.Clone(t.CertificateIDs)
-	c.Attributes = maps.Clone(t.Attributes)
-	c.Groups = slices.Clone(t.Groups)
-	return c
 }

@@ -170,6 +170,10 @@ type Server struct {
 	state     *stateFile // nil: nothing is kept
 }
 
+// handler is the Server as the broker sees it. Its methods are in the files named for
+// them.
+type handler Server
+
 // NewServer starts and returns a new [Server] with the default template. The
 // caller calls [Server.Close] when finished.
 func NewServer() *Server {

@@ -195,11 +195,82 @@ func TestDamagedStateIsRefused(t *testing.T) {
 			require.Error(t, err)
 			assert.Contains(t, err.Error(), path)
 			assert.NotContains(t, err.Error(), "PRIVATE")
+			assert.NotContains(t, err.Error(), "another server")
 			left, err := os.ReadFile(path)
 			require.NoError(t, err)
 			assert.Equal(t, test.content, left, "it is left as it was")
 		})
 	}
+}
+
+func TestStateIsKeptByOneServerAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "state")
+		first := keeping(t, path, nil)
+		second := fleetprovtest.NewUnstartedServer()
+		defer second.Close()
+		err := second.KeepState(path)
+		assert.ErrorContains(t, err, path+": another server keeps it")
+
+		_, certificate := first.enrol("test-template", `{"ThingName":"a"}`)
+		first.server.Close()
+		require.NoError(t, second.KeepState(path))
+		assert.Equal(t, certificate.Leaf, second.Certificates()[0].Certificate)
+		third := fleetprovtest.NewUnstartedServer()
+		defer third.Close()
+		assert.ErrorContains(t, third.KeepState(path), path)
+		assert.NoError(t, third.KeepState(path+"-of-its-own"))
+	})
+}
+
+func TestServerThatCannotKeepAStateLeavesItToOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	sound := stateOfAServer(t, path)
+	require.NoError(t, os.WriteFile(path, []byte("damaged"), 0o600))
+	first, second := fleetprovtest.NewUnstartedServer(), fleetprovtest.NewUnstartedServer()
+	defer first.Close()
+	defer second.Close()
+	require.Error(t, first.KeepState(path))
+	require.NoError(t, os.WriteFile(path, sound, 0o600)) // as somebody may mend it
+	assert.NoError(t, second.KeepState(path))
+}
+
+// A server that is ended between two lines leaves no half of a registration.
+func TestStateOfARegistrationIsOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "state")
+		d := keeping(t, path, nil)
+		d.enrol("test-template", `{"ThingName":"a"}`)
+		d.enrol("test-template", `{"ThingName":"a"}`)
+		d.enrol("test-template", `{"ThingName":"b"}`)
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		lines := bytes.SplitAfter(content, []byte("\n"))
+		registrations := make(map[int]bool)
+		for n := 1; n <= len(lines); n++ {
+			left := filepath.Join(dir, "left")
+			require.NoError(t, os.WriteFile(left, bytes.Join(lines[:n], nil), 0o600))
+			server := fleetprovtest.NewUnstartedServer()
+			require.NoError(t, server.KeepState(left))
+			registered := make(map[string]string) // things by certificate
+			for _, certificate := range server.Certificates() {
+				if certificate.Status == "ACTIVE" {
+					registered[certificate.ID] = certificate.ThingName
+				}
+			}
+			attached := make(map[string]string)
+			for _, thing := range server.Things() {
+				for _, id := range thing.CertificateIDs {
+					attached[id] = thing.Name
+				}
+			}
+			assert.Equal(t, registered, attached, "after %d lines", n)
+			registrations[len(registered)] = true
+			server.Close()
+		}
+		assert.Equal(t, map[int]bool{0: true, 1: true, 2: true, 3: true}, registrations)
+	})
 }
 
 func TestStateThatCannotBeKept(t *testing.T) {

@@ -18,7 +18,7 @@ const subscriptionRefused = 0x80
 // Subscribe implements [broker.Handler].
 func (h *handler) Subscribe(c *broker.Conn, p *packets.SubscribePacket) {
 	s := (*Server)(h)
-	s.record(Request{Op: OpSubscribe, ClientID: c.ClientID(), Filters: p.Topics})
+	s.recordRequest(Request{Op: OpSubscribe, ClientID: c.ClientID(), Filters: p.Topics})
 	fault := s.take(OpSubscribe, c.ClientID())
 	o := s.session(c)
 	if err := s.subscribeError(o, p); err != nil {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
+	"sync"
 
 	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
@@ -44,7 +44,7 @@ func (s *Server) templateNamed(name string) evaluation {
 	if t := s.templates[name]; t != nil {
 		return func(certificateID string, parameters map[string]string) (*iottemplate.Registration, error) {
 			parameters = maps.Clone(parameters)
-			parameters["AWS::IoT::Certificate::Id"] = certificateID // not the device's to say
+			parameters[iottemplate.CertificateID] = certificateID // not the device's to say
 			return t.Evaluate(parameters)
 		}
 	}
@@ -61,20 +61,35 @@ func (s *Server) evaluateSimple(certificateID string, parameters map[string]stri
 			return nil, errors.New("the template requires the parameter " + name)
 		}
 	}
-	name := thingName(certificateID, parameters)
-	if !validThingName.MatchString(name) {
-		return nil, errors.New("a thing cannot have this name")
+	parameters = maps.Clone(parameters)
+	parameters[simpleThing] = thingName(certificateID, parameters)
+	registration, err := simpleTemplate().Evaluate(parameters)
+	if err != nil {
+		return nil, err
 	}
-	return &iottemplate.Registration{
-		Thing:               &iottemplate.Thing{Name: name},
-		Certificate:         &iottemplate.Certificate{Status: StatusActive},
-		Policies:            []iottemplate.Policy{{Name: devicePolicyName}},
-		DeviceConfiguration: s.DeviceConfiguration,
-	}, nil
+	registration.DeviceConfiguration = s.DeviceConfiguration
+	return registration, nil
 }
 
-// validThingName is from API_CreateThing.
-var validThingName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
+// simpleThing is the parameter that names the thing in the simple template. No
+// template of AWS has one of that name.
+const simpleThing = "fleetprovtest::Thing"
+
+// simpleTemplate makes a thing, and its certificate active.
+var simpleTemplate = sync.OnceValue(func() *iottemplate.Template {
+	parsed, err := iottemplate.Parse([]byte(`{
+		"Parameters": {"` + simpleThing + `": {"Type": "String"}},
+		"Resources": {
+			"thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": {"Ref": "` + simpleThing + `"}}},
+			"certificate": {"Type": "AWS::IoT::Certificate", "Properties": {"CertificateId": {"Ref": "` + iottemplate.CertificateID + `"}}},
+			"policy": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "` + devicePolicyName + `"}}
+		}
+	}`))
+	if err != nil {
+		panic("fleetprovtest: " + err.Error())
+	}
+	return parsed
+})
 
 func thingName(certificateID string, parameters map[string]string) string {
 	for _, parameter := range []string{"ThingName", "SerialNumber"} {

@@ -179,6 +179,7 @@ func TestServerNameAndProtocol(t *testing.T) {
 	walk(t, []behaviour{
 		hello("a client that names the endpoint is served", sni, named, "iot.example.com", nil, true),
 		hello("a client that names the endpoint in another way is served", sni, named, "a1b2c3-ats.iot.eu-central-1.amazonaws.com", nil, true),
+		hello("a client that names the endpoint in other case is served", sni+"; RFC 6066 section 3: the case of letters in it means nothing", named, "IoT.Example.COM", nil, true),
 		hello("a client that names another host is refused", sni, named, "localhost", nil, false),
 		hello("a client that names no host is refused", sni, named, "", nil, false),
 		hello("a client that names no host is refused without names, too", sni, nil, "", nil, false),

@@ -1,0 +1,78 @@
+package fleetprovtest_test
+
+import (
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// ownProcess runs the test in a process of its own, where it may change what
+// belongs to that, and reports whether this is it.
+func ownProcess(t *testing.T) bool {
+	t.Helper()
+	const own = "FLEETPROVTEST_OWN_PROCESS"
+	if os.Getenv(own) != "" {
+		return true
+	}
+	process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	process.Env = append(os.Environ(), own+"=1")
+	output, err := process.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	require.Contains(t, string(output), "--- PASS: "+t.Name())
+	return false
+}
+
+// limitFileSize lets no file of the process grow beyond so many bytes: of what is
+// written, as much as fits gets into the file, as on a disk that is full.
+func limitFileSize(t *testing.T, size int64) (lift func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	limited := before
+	limited.Cur = uint64(size)
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited))
+	return func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before)) }
+}
+
+func TestStateOnADiskThatIsFullHalfwayThroughALine(t *testing.T) {
+	if !ownProcess(t) {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "state")
+		log := &logged{}
+		d := keeping(t, path, func(s *fleetprovtest.Server) { s.Logger = log.logger() })
+		first, _ := d.enrol("test-template", `{"ThingName":"a"}`)
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+
+		lift := limitFileSize(t, int64(len(before))+100)
+		_, certificate := d.enrol("test-template", `{"ThingName":"lost"}`)
+		d.connect(certificate, "lost").ping() // it is served as long as the server runs
+		after, err := os.ReadFile(path)
+		lift()
+		require.NoError(t, err)
+		assert.Equal(t, string(before), string(after), "half a line is taken back")
+		assert.Contains(t, log.String(), `level=ERROR msg="the state could not be written" error="write `+path+`: file too large"`)
+		assert.NotContains(t, log.String(), "truncate")
+
+		second, _ := d.enrol("test-template", `{"ThingName":"b"}`)
+		d.server.Close()
+		d = keeping(t, path, nil)
+		var ids []string
+		for _, certificate := range d.server.Certificates() {
+			ids = append(ids, certificate.ID)
+		}
+		assert.Equal(t, []string{first.CertificateID, second.CertificateID}, ids)
+	})
+}
