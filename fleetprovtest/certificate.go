@@ -49,7 +49,7 @@ func (s *Server) Certificates() []Certificate {
 func (s *Server) UpdateCertificate(id, status string) error {
 	id = strings.ToLower(id)
 	if !slices.Contains([]string{StatusActive, StatusInactive, StatusRevoked}, status) {
-		return fmt.Errorf("fleetprovtest: a certificate cannot be made %q", status)
+		return fmt.Errorf("fleetprovtest: the status of a certificate cannot be set to %q, only to ACTIVE, INACTIVE or REVOKED", status)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -44,7 +44,7 @@ func (s *Server) keepState(path string) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broker.TLS != nil || s.state != nil {
-		return errors.New("the server was started, or keeps it already")
+		return errors.New("KeepState is to be called once, before Start")
 	}
 	unlock, err := lockState(path)
 	if err != nil {

@@ -50,7 +50,7 @@ func (s *Server) subscribeError(o *session, p *packets.SubscribePacket) error {
 		case !validTopic(filter):
 			return reason(broker.TopicFilterInvalid, "the filter %q is too long or too deep", filter)
 		case reserved(filter) && !strings.HasPrefix(filter, "$aws/"):
-			return reason(broker.TopicFilterInvalid, "the filter %q is reserved, or a shared subscription, which is not there", filter)
+			return reason(broker.TopicFilterInvalid, "the filter %q is reserved, or a shared subscription, which is not supported", filter)
 		case !s.RefuseWithSUBACK && !o.maySubscribe(filter):
 			return reason(broker.NotAuthorized, "the policy denies iot:Subscribe to %q", filter)
 		case !slices.Contains(filters, filter):

@@ -10,13 +10,14 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-const faultHelp = `  reject=STATUS    it is refused: with 400 to 599; Connect with a CONNACK code, such as 7; Subscribe with
-                   a SUBACK code, such as 128
-  code=TEXT, message=TEXT  go with reject, and have no colons
+const faultHelp = `  reject=STATUS    refuse with a status of 400 to 599 (Connect: a CONNACK code such as 7; Subscribe: a SUBACK
+                   code such as 128)
+  code=TEXT, message=TEXT  errorCode and errorMessage of the rejection, without colons
   delay=DURATION   the answer waits, such as 1.5s
-  drop, duplicate  the answer is sent never, or twice
-  disconnect       the connection is closed in place of the answer
-  count=NUMBER     of requests that this happens to (default 1); alone, of those that pass
+  drop             never answer
+  duplicate        answer twice
+  disconnect       close the connection in place of the answer
+  count=NUMBER     for so many requests (default 1); alone, let so many pass
 such as RegisterThing:reject=429:count=3`
 
 // maxCount is the most requests that one -fault may be about.

@@ -15,9 +15,8 @@ import (
 
 const usage = `usage: go run ./examples/simulator [flags]
 
-Is an AWS IoT endpoint for fleet provisioning, until Ctrl-C. It writes a claim to a
-directory and prints what to try with it. It keeps there what it has issued, for
-the next time.
+Runs an AWS IoT endpoint for fleet provisioning until Ctrl-C. Writes a claim to a
+directory, prints what to try with it, and keeps there what it has issued.
 
 Operations, in the flags below, are Connect, Subscribe, CreateKeysAndCertificate,
 CreateCertificateFromCsr and RegisterThing.
@@ -53,15 +52,15 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	}
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:8883", "`address` to listen on; port 0 is any that is free, port 443 requires ALPN")
 	flags.StringVar(&s.dir, "dir", "sim", "`directory` for the claim and for what is kept")
-	flags.StringVar(&s.password, "password", "password", "`password` of "+pfxFile+"; it is printed, for the file guards nothing")
+	flags.StringVar(&s.password, "password", "password", "`password` of "+pfxFile+"; it is printed, since the file protects nothing of value")
 	flags.StringVar(&s.template, "template", "", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber)")
 	flags.StringVar(&s.templateName, "template-name", "fleet-template", "`name` of the provisioning template")
 	flags.StringVar(&s.claimPolicy, "claim-policy", "", "policy of the claim, a JSON `file` (default one that allows provisioning and nothing else)")
-	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices whose template names none that -policy gives, a JSON `file`\n(default one that allows everything)")
-	flags.Func("policy", "policy that the template names, and the JSON file it is in, as `name=file`; repeatable", s.addPolicy)
-	flags.Func("quota", "what all clients together may do in a second, as `operation=number`; with :close behind it, what\ngoes beyond is not answered 429 but ends the connection; aws is those of a new AWS account; repeatable", s.addQuota)
-	flags.Func("client-quota", "what each client id may do in a second, as `operation=number`, with :close or without; repeatable", s.addClientQuota)
-	flags.Func("fault", "what goes wrong with the next requests of an operation, as `operation:what:what…`; repeatable:\n"+faultHelp, s.addFault)
+	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices where the template names none that -policy adds, a JSON `file`\n(default one that allows everything)")
+	flags.Func("policy", "a policy that the template names, as `name=file` with a JSON file; repeatable", s.addPolicy)
+	flags.Func("quota", "requests a second of all clients together, as `operation=number`; over it the answer is 429, or\nwith :close appended the connection is closed; aws sets the quotas of a new AWS account; repeatable", s.addQuota)
+	flags.Func("client-quota", "requests a second of each client id, as `operation=number`, with :close as for -quota; repeatable", s.addClientQuota)
+	flags.Func("fault", "misbehaviour for the next requests of an operation, as `operation:what:what…`; repeatable:\n"+faultHelp, s.addFault)
 	flags.Func("sni", "host `name` of the endpoint, which clients must ask for (default localhost, but any will do); repeatable", s.addServerName)
 	flags.BoolVar(&s.alpn, "alpn", false, "refuse clients that do not offer the protocol x-amzn-mqtt-ca")
 	flags.BoolVar(&s.suback, "suback", false, "answer a subscription that the policy does not allow with SUBACK 0x80, and keep the connection")

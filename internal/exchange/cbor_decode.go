@@ -45,8 +45,12 @@ type cborDecoder struct {
 	items int // read so far
 }
 
-// cborBreak ends an item of indefinite length (RFC 8949, section 3.2.1).
-const cborBreak = 0xff
+// What stands for a length in the head of an item of indefinite length, and what ends
+// it (RFC 8949, section 3.2.1).
+const (
+	cborIndefinite = 31
+	cborBreak      = 0xff
+)
 
 // head reads what each item begins with: its major type, additional information and
 // argument (RFC 8949, section 3). The argument of an indefinite length is
@@ -66,7 +70,7 @@ func (d *cborDecoder) head() (major, info byte, argument uint64, err error) {
 			argument = argument<<8 | uint64(b)
 		}
 		return major, info, argument, err
-	case info == 31 && cborBytes <= major && major <= cborMap:
+	case info == cborIndefinite && cborBytes <= major && major <= cborMap:
 		return major, info, math.MaxUint64, nil
 	default:
 		return 0, 0, 0, fmt.Errorf("0x%02x begins no CBOR item", first[0])
@@ -111,15 +115,15 @@ func (d *cborDecoder) value(depth int) (any, error) {
 		return nil, fmt.Errorf("CBOR items are nested more than %d deep", maxNested)
 	}
 	if major == cborArray {
-		return d.array(depth, info == 31, argument)
+		return d.array(depth, info == cborIndefinite, argument)
 	}
-	return d.object(depth, info == 31, argument)
+	return d.object(depth, info == cborIndefinite, argument)
 }
 
 // bytes reads the content of a byte or text string, which is in chunks if its length
 // is indefinite (RFC 8949, section 3.2.3).
 func (d *cborDecoder) bytes(major, info byte, length uint64) ([]byte, error) {
-	if info != 31 {
+	if info != cborIndefinite {
 		return d.take(length)
 	}
 	whole := []byte{}
@@ -128,8 +132,8 @@ func (d *cborDecoder) bytes(major, info byte, length uint64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if kind != major || info == 31 {
-			return nil, errors.New("a chunk of a CBOR string is none")
+		if kind != major || info == cborIndefinite {
+			return nil, errors.New("a CBOR string has a chunk of another type")
 		}
 		chunk, err := d.take(length)
 		if err != nil {

@@ -39,7 +39,7 @@ func (p parser) certificate(place string, properties, overrides any) (*certifica
 		}
 	}
 	if id, ok := given["CertificateId"].(map[string]any); !ok || len(id) != 1 || id["Ref"] != CertificateID {
-		return nil, at(place+".CertificateId", `{"Ref": %q} is wanted`, CertificateID)
+		return nil, at(place+".CertificateId", `must be {"Ref": %q}`, CertificateID)
 	}
 	if c.status, err = p.optional(place, given, "Status", isStatus); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func isStatus(status string) error {
 	case "ACTIVE", "INACTIVE":
 		return nil
 	}
-	return fmt.Errorf("ACTIVE or INACTIVE is wanted, not %s", quoted(status))
+	return fmt.Errorf("must be ACTIVE or INACTIVE, not %s", quoted(status))
 }
 
 func isPrincipalType(text string) error {
@@ -63,7 +63,7 @@ func isPrincipalType(text string) error {
 	case "EXCLUSIVE_THING", "NON_EXCLUSIVE_THING":
 		return nil
 	}
-	return fmt.Errorf("EXCLUSIVE_THING or NON_EXCLUSIVE_THING is wanted, not %s", quoted(text))
+	return fmt.Errorf("must be EXCLUSIVE_THING or NON_EXCLUSIVE_THING, not %s", quoted(text))
 }
 
 func (c *certificateResource) evaluate(v values) (*Certificate, error) {

@@ -142,7 +142,7 @@ func (p parser) text(place string, value any, check check) (text, error) {
 		return text{}, err
 	}
 	if k := e.kind(); k != scalarKind && k != unknownKind {
-		return text{}, at(place, "a string is wanted, not %s", k)
+		return text{}, at(place, "must be a string, not %s", k)
 	}
 	t := text{place, e, check}
 	if _, ok := e.(literal); ok {
@@ -157,7 +157,7 @@ func (t text) evaluate(v values) (string, error) {
 		return "", err
 	}
 	if !scalar(value) {
-		return "", at(t.place, "a string is wanted, not %s", describe(value))
+		return "", at(t.place, "must be a string, not %s", describe(value))
 	}
 	result := fmt.Sprint(value)
 	if err := t.check(result); err != nil {
@@ -183,7 +183,7 @@ func (p parser) texts(place string, value any, check check) (map[string]text, er
 	texts := map[string]text{}
 	for _, name := range sorted(object) {
 		if isFunction(name) {
-			return nil, at(place, "a JSON object is wanted, not the function %s", quoted(name))
+			return nil, at(place, "must be a JSON object, not the function %s", quoted(name))
 		}
 		if texts[name], err = p.text(place+"."+name, object[name], check); err != nil {
 			return nil, err
@@ -215,7 +215,7 @@ func (p parser) sequence(place string, value any) (sequence, error) {
 		return sequence{}, err
 	}
 	if k := e.kind(); k != listKind && k != unknownKind {
-		return sequence{}, at(place, "a list is wanted, not %s", k)
+		return sequence{}, at(place, "must be a list, not %s", k)
 	}
 	return sequence{place, e}, nil
 }
@@ -227,7 +227,7 @@ func (s sequence) evaluate(v values) ([]any, error) {
 	}
 	elements, ok := value.([]any)
 	if !ok {
-		return nil, at(s.place, "a list is wanted, not %s", describe(value))
+		return nil, at(s.place, "must be a list, not %s", describe(value))
 	}
 	return elements, nil
 }

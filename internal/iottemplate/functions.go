@@ -44,7 +44,7 @@ func (p parser) function(place, name string, argument any) (expression, error) {
 func arguments(place string, argument any, n int, names string) ([]any, error) {
 	list, ok := argument.([]any)
 	if !ok || len(list) != n {
-		return nil, at(place, "[%s] is wanted", names)
+		return nil, at(place, "must be [%s]", names)
 	}
 	return list, nil
 }
@@ -52,7 +52,7 @@ func arguments(place string, argument any, n int, names string) ([]any, error) {
 func (p parser) ref(place string, argument any) (expression, error) {
 	name, ok := argument.(string)
 	if !ok {
-		return nil, at(place, "a parameter's name is wanted, not %s", describe(argument))
+		return nil, at(place, "must be a parameter's name, not %s", describe(argument))
 	}
 	if err := p.declared(place, name); err != nil {
 		return nil, err

@@ -60,7 +60,7 @@ func encode(value any) (string, error) {
 func members(place string, value any, known ...string) (map[string]any, error) {
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, at(place, "a JSON object is wanted, not %s", describe(value))
+		return nil, at(place, "must be a JSON object, not %s", describe(value))
 	}
 	for _, name := range sorted(object) {
 		if len(known) > 0 && !slices.Contains(known, name) {

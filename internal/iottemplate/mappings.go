@@ -30,7 +30,7 @@ func parseMappings(section any) (mappings, error) {
 			}
 			for _, name := range sorted(entries) {
 				if !mappable(entries[name]) {
-					return nil, at(place+"."+name, "a string, number or bool or an array of them is wanted, not %s", describe(entries[name]))
+					return nil, at(place+"."+name, "must be a string, number or bool or an array of them, not %s", describe(entries[name]))
 				}
 			}
 			all[table][key] = entries

@@ -58,7 +58,7 @@ func parseOverrides(place string, settings any, known ...string) (map[string]Ove
 		}
 		word, _ := given[name].(string)
 		if !slices.Contains(allowed, Override(word)) {
-			return nil, at(place+"."+name, "one of %v is wanted", allowed)
+			return nil, at(place+"."+name, "must be one of %v", allowed)
 		}
 		overrides[name] = Override(word)
 	}

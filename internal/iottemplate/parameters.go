@@ -33,13 +33,13 @@ func parseParameters(section any) (map[string]parameter, error) {
 			return nil, err
 		}
 		if declaration["Type"] != "String" {
-			return nil, at(place+".Type", `"String" is wanted`)
+			return nil, at(place+".Type", `must be "String"`)
 		}
 		var p parameter
 		if value, ok := declaration["Default"]; ok {
 			fallback, ok := value.(string)
 			if !ok {
-				return nil, at(place+".Default", "a string is wanted, not %s", describe(value))
+				return nil, at(place+".Default", "must be a string, not %s", describe(value))
 			}
 			p.fallback = &fallback
 		}

@@ -43,7 +43,7 @@ func (p parser) policy(place string, properties, overrides any) (policyResource,
 		return policyResource{}, err
 	}
 	if len(given) != 1 {
-		return policyResource{}, at(place, "either PolicyName or PolicyDocument is wanted")
+		return policyResource{}, at(place, "must have either PolicyName or PolicyDocument")
 	}
 	document, ok := given["PolicyDocument"]
 	if !ok {

@@ -39,7 +39,7 @@ func (p parser) resources(section any) (resources, error) {
 			policy, err = p.policy(place, properties, overrides)
 			all.policies = append(all.policies, policy)
 		default:
-			err = at(place+".Type", "AWS::IoT::Thing, AWS::IoT::Certificate or AWS::IoT::Policy is wanted")
+			err = at(place+".Type", "must be AWS::IoT::Thing, AWS::IoT::Certificate or AWS::IoT::Policy")
 		}
 		if err != nil {
 			return resources{}, err

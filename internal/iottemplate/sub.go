@@ -20,7 +20,7 @@ func (p parser) sub(place string, argument any) (expression, error) {
 	}
 	source, ok := pattern.(string)
 	if !ok {
-		return nil, at(place, "a string is wanted, not %s", describe(pattern))
+		return nil, at(place, "must be a string, not %s", describe(pattern))
 	}
 	pieces, err := splitPattern(place, source)
 	if err != nil {
