@@ -19,7 +19,7 @@ func (r *run) policy(op Op) string {
 		if r.askedAhead() {
 			hint += ", and iot:Publish on topic/" + r.createTopics()
 		}
-		return hint
+		return hint + ", and that the template has this name"
 	case OpRegisterThing:
 		return fmt.Sprintf(check+"iot:Publish on topic/%s; a throttled request may be closed too", r.registerTopics())
 	default:

@@ -1,6 +1,8 @@
 package fleetprovtest
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -84,6 +86,24 @@ func (s *Server) take(op Op, clientID string) Fault {
 	}
 	s.faults[op] = queue[1:]
 	return queue[0]
+}
+
+// words names what the fault does, for the log, without what it sends.
+func (f Fault) words() string {
+	var words []string
+	if f.Delay > 0 {
+		words = append(words, "delayed by "+f.Delay.String())
+	}
+	for word, is := range map[string]bool{
+		"rejected": f.Reject != nil, "another answer": f.Response != nil, "raw bytes": f.Raw != nil,
+		"not answered": f.Drop, "answered twice": f.Duplicate, "disconnected": f.Disconnect,
+	} {
+		if is {
+			words = append(words, word)
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
 }
 
 // answer sends the acknowledgement of a Connect or Subscribe, or what the fault

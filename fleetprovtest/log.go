@@ -21,21 +21,26 @@ func (s *Server) log(o *session, message string, attributes ...any) {
 	s.logger().With("client", o.ClientID(), "certificate", o.certificateID[:8]).Info(message, attributes...)
 }
 
-func (s *Server) logOperation(by *session, o operation, answer any, rejection *Rejection) {
+func (s *Server) logOperation(by *session, o operation, answer any, rejection *Rejection, fault Fault) {
+	outcome := " accepted"
+	var attributes []any
 	switch answer := answer.(type) {
 	case createdKeys:
-		s.log(by, string(o.op)+" accepted", "issued", answer.CertificateID)
+		attributes = []any{"issued", answer.CertificateID}
 	case createdFromCSR:
-		s.log(by, string(o.op)+" accepted", "issued", answer.CertificateID)
+		attributes = []any{"issued", answer.CertificateID}
 	case registered:
-		s.log(by, string(o.op)+" accepted", "template", o.template, "thing", answer.ThingName)
+		attributes = []any{"template", o.template, "thing", answer.ThingName}
 	default:
+		outcome = " not performed"
 		if rejection != nil {
-			s.log(by, string(o.op)+" rejected", "status", rejection.StatusCode, "code", rejection.Code, "reason", rejection.Message)
-		} else {
-			s.log(by, string(o.op)+" answered by a fault")
+			outcome, attributes = " rejected", []any{"status", rejection.StatusCode, "code", rejection.Code, "reason", rejection.Message}
 		}
 	}
+	if what := fault.words(); what != "" {
+		attributes = append(attributes, "fault", what)
+	}
+	s.log(by, string(o.op)+outcome, attributes...)
 }
 
 // logClosed says why a connection is over, which AWS IoT tells nobody.

@@ -140,7 +140,7 @@ func TestLogSaysWhy(t *testing.T) {
 			d.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Disconnect: true})
 			d.handshake(d.server.ClaimCertificate()).sendConnect("device-1")
 		}),
-		says("a fault", "answered by a fault", nil, func(d *desk) {
+		says("a fault", `fault="another answer"`, nil, func(d *desk) {
 			d.server.Inject(fleetprovtest.OpCreateCertificateFromCSR, fleetprovtest.Fault{Response: []byte("{}")})
 			d.claim("device-1").publish(csrTopic, badCSR)
 		}),

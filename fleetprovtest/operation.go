@@ -42,7 +42,7 @@ func (s *Server) finish(by *session, o operation, payload []byte, fault Fault) {
 	if fault.Reject == nil && fault.Response == nil {
 		answer, rejection = s.perform(by, o, payload)
 	}
-	s.logOperation(by, o, answer, rejection)
+	s.logOperation(by, o, answer, rejection, fault)
 	topic := o.topic + "/accepted"
 	if rejection != nil {
 		topic = o.topic + "/rejected"

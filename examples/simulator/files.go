@@ -20,7 +20,8 @@ const (
 )
 
 // openDirectory makes the directory if there is none, for this user alone, and
-// returns its absolute path.
+// returns its absolute path. It refuses one with the files of another claim, which
+// would be overwritten.
 func openDirectory(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -28,6 +29,14 @@ func openDirectory(dir string) (string, error) {
 	}
 	if err != nil {
 		return "", fmt.Errorf("making the directory: %w: name another with -dir", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); err == nil {
+		return dir, nil // the claim is the simulator's
+	}
+	for _, name := range []string{rootFile, certificateFile, privateKeyFile, pfxFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return "", fmt.Errorf("%s has a %s that is not the simulator's: name another directory with -dir", dir, name)
+		}
 	}
 	return dir, nil
 }

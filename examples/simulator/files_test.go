@@ -57,17 +57,19 @@ func TestOthersCannotReadAKey(t *testing.T) {
 		p.end()
 	})
 	t.Run("not even where a file was that they have open", func(t *testing.T) {
-		dir := t.TempDir()
+		p := start(t, t.TempDir())
+		p.end()
 		var open []*os.File
 		for _, name := range []string{privateKeyFile, pfxFile} {
-			path := filepath.Join(dir, name)
-			require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
+			path := filepath.Join(p.dir, name)
+			require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
+			require.NoError(t, os.Chmod(path, 0o644))
 			file, err := os.Open(path)
 			require.NoError(t, err)
 			defer file.Close()
 			open = append(open, file)
 		}
-		p := start(t, dir)
+		p = start(t, p.dir)
 		assertPrivate(t, p.dir)
 		for _, file := range open {
 			seen, err := io.ReadAll(file)

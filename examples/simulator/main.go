@@ -10,6 +10,7 @@
 // endpoint does:
 //
 //	go run ./examples/simulator -template examples/aws/provisioning-template.json \
+//	  -template fleet-rotation-template=examples/aws/rotation-template.json \
 //	  -claim-policy examples/aws/claim-policy.json \
 //	  -policy fleet-device-policy=examples/aws/device-policy.json \
 //	  -policy fleet-rotation-policy=examples/aws/rotation-policy.json

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
@@ -20,5 +21,9 @@ func parseOp(name string) (fleetprovtest.Op, error) {
 	if op := fleetprovtest.Op(name); slices.Contains(operations, op) {
 		return op, nil
 	}
-	return "", fmt.Errorf("there is no operation %q, but there are %v", name, operations)
+	var names []string
+	for _, op := range operations {
+		names = append(names, string(op))
+	}
+	return "", fmt.Errorf("there is no operation %q: use one of %s", name, strings.Join(names, ", "))
 }

@@ -38,7 +38,7 @@ func TestFlagsThatCannotBeUsed(t *testing.T) {
 		{"-policy without a name", []string{"-policy", "../aws/device-policy.json"}, "it must be name=file"},
 		{"-policy twice", []string{"-policy", "a=b", "-policy", "a=c"}, `"a" is given twice`},
 		{"-policy that is not there", []string{"-policy", "fleet-device-policy=no-such.json"}, "-policy: open no-such.json: "},
-		{"-quota of no operation", []string{"-quota", "Publish=1"}, `there is no operation "Publish", but there are [Connect `},
+		{"-quota of no operation", []string{"-quota", "Publish=1"}, `there is no operation "Publish": use one of Connect, `},
 		{"-client-quota of all operations", []string{"-client-quota", "aws"}, "it must be operation=number"},
 		{"-fault of no operation", []string{"-fault", "Provision:drop"}, `there is no operation "Provision"`},
 		{"-sni with an address", []string{"-sni", "127.0.0.1"}, "it must be a host name"},
@@ -77,8 +77,8 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, stateFile), []byte(content), 0o600))
 		return dir
 	}
-	keyIsADirectory := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(keyIsADirectory, privateKeyFile, "in"), 0o700))
+	anotherClaim := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(anotherClaim, pfxFile), []byte("a claim"), 0o600))
 
 	for _, test := range []struct {
 		name, addr, dir string
@@ -87,7 +87,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		{"the port is in use", taken.Addr().String(), t.TempDir(), "choose another address with -addr"},
 		{"the directory is a file", "127.0.0.1:0", file, "name another with -dir"},
 		{"the directory would be in a file", "127.0.0.1:0", filepath.Join(file, "sim"), "name another with -dir"},
-		{"a directory is where the key should be", "127.0.0.1:0", keyIsADirectory, "writing the claim: "},
+		{"the claim of another is there", "127.0.0.1:0", anotherClaim, "claim_identity.pfx that is not the simulator's: name another directory with -dir"},
 		{"the state is not one", "127.0.0.1:0", with("{}\n"), "state.jsonl: line 1: "},
 		{"the state is damaged", "127.0.0.1:0", with("\x00\x00\n"), "move the file away to begin anew"},
 	} {
@@ -100,6 +100,20 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 			assert.Empty(t, stdout.String())
 		})
 	}
+}
+
+func TestAnotherClaimStaysAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, pfxFile)
+	require.NoError(t, os.WriteFile(path, []byte("a claim"), 0o600))
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, 1, run(t.Context(), []string{"-addr", "127.0.0.1:0", "-dir", dir}, &stdout, &stderr))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, entries, 1)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "a claim", string(content))
 }
 
 func TestADamagedStateStaysAsItIs(t *testing.T) {

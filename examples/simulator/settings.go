@@ -28,8 +28,9 @@ Flags:
 type settings struct {
 	addr                      string
 	dir, password             string
-	template, templateName    string // template is a file, or "" for the simple one
-	claimPolicy, devicePolicy string // files, or ""
+	template, templateName    string            // template is a file, or "" for the simple one
+	templates                 map[string]string // files of others, by name
+	claimPolicy, devicePolicy string            // files, or ""
 	policies                  map[string]string
 	quotas, clientQuotas      map[fleetprovtest.Op]fleetprovtest.Quota
 	faults                    []injection
@@ -40,6 +41,7 @@ type settings struct {
 // readSettings fails with an error that package flag has printed.
 func readSettings(args []string, stderr io.Writer) (settings, error) {
 	s := settings{
+		templates:    make(map[string]string),
 		policies:     make(map[string]string),
 		quotas:       make(map[fleetprovtest.Op]fleetprovtest.Quota),
 		clientQuotas: make(map[fleetprovtest.Op]fleetprovtest.Quota),
@@ -53,7 +55,7 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:8883", "`address` to listen on; port 0 is any that is free, port 443 requires ALPN")
 	flags.StringVar(&s.dir, "dir", "sim", "`directory` for the claim and for what is kept")
 	flags.StringVar(&s.password, "password", "password", "`password` of "+pfxFile+"; it is printed, since the file protects nothing of value")
-	flags.StringVar(&s.template, "template", "", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber)")
+	flags.Func("template", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber);\nas name=file another one beside it, such as the one to renew against; repeatable", s.addTemplate)
 	flags.StringVar(&s.templateName, "template-name", "fleet-template", "`name` of the provisioning template")
 	flags.StringVar(&s.claimPolicy, "claim-policy", "", "policy of the claim, a JSON `file` (default one that allows provisioning and nothing else)")
 	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices where the template names none that -policy adds, a JSON `file`\n(default one that allows everything)")
@@ -109,15 +111,28 @@ func isLocal(host string) bool {
 	return host == "" || host == "localhost" || ip.IsLoopback() || ip.IsUnspecified()
 }
 
-func (s *settings) addPolicy(text string) error {
+func (s *settings) addTemplate(text string) error {
+	if strings.Contains(text, "=") {
+		return addFile(s.templates, text)
+	}
+	if s.template != "" {
+		return errors.New("one template has the name of -template-name; others are given as name=file")
+	}
+	s.template = text
+	return nil
+}
+
+func (s *settings) addPolicy(text string) error { return addFile(s.policies, text) }
+
+func addFile(files map[string]string, text string) error {
 	name, file, _ := strings.Cut(text, "=")
 	if name == "" || file == "" {
 		return errors.New("it must be name=file")
 	}
-	if _, ok := s.policies[name]; ok {
+	if _, ok := files[name]; ok {
 		return fmt.Errorf("%q is given twice", name)
 	}
-	s.policies[name] = file
+	files[name] = file
 	return nil
 }
 

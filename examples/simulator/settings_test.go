@@ -17,6 +17,7 @@ func TestSettings(t *testing.T) {
 			dir:          "sim",
 			password:     "password",
 			templateName: "fleet-template",
+			templates:    map[string]string{},
 			policies:     map[string]string{},
 			quotas:       map[fleetprovtest.Op]fleetprovtest.Quota{},
 			clientQuotas: map[fleetprovtest.Op]fleetprovtest.Quota{},
@@ -34,9 +35,10 @@ func TestSettings(t *testing.T) {
 			func(s *settings) { s.addr, s.serverNames = "192.0.2.1:443", []string{"iot.factory.example", "iot"} }},
 		{"a password may be empty", []string{"-password", ""},
 			func(s *settings) { s.password = "" }},
-		{"documents are files", []string{"-template", "t.json", "-template-name", "T", "-claim-policy", "c.json", "-device-policy", "d.json", "-policy", "p=p.json", "-policy", "q=a=b"},
+		{"documents are files", []string{"-template", "t.json", "-template", "U=u.json", "-template-name", "T", "-claim-policy", "c.json", "-device-policy", "d.json", "-policy", "p=p.json", "-policy", "q=a=b"},
 			func(s *settings) {
 				s.template, s.templateName, s.claimPolicy, s.devicePolicy = "t.json", "T", "c.json", "d.json"
+				s.templates = map[string]string{"U": "u.json"}
 				s.policies = map[string]string{"p": "p.json", "q": "a=b"}
 			}},
 		{"the last quota of an operation counts", []string{"-quota", "Connect=1", "-quota", "Connect=2"},

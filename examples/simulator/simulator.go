@@ -49,15 +49,17 @@ func newSimulator(s settings, logger *slog.Logger) (*simulator, error) {
 
 func (sim *simulator) addDocuments() (err error) {
 	if sim.template != "" {
-		body, err := os.ReadFile(sim.template)
+		body, err := sim.addTemplate(sim.templateName, sim.template)
 		if err != nil {
-			return fmt.Errorf("-template: %w", err)
-		}
-		if err := sim.server.AddTemplate(sim.templateName, string(body)); err != nil {
-			return fmt.Errorf("-template %s: %w", sim.template, err)
+			return err
 		}
 		if sim.parameters, err = requiredParameters(body); err != nil {
 			return fmt.Errorf("-template %s: %w", sim.template, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(sim.templates)) {
+		if _, err := sim.addTemplate(name, sim.templates[name]); err != nil {
+			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(sim.policies)) {
@@ -77,6 +79,18 @@ func (sim *simulator) addDocuments() (err error) {
 		}
 	}
 	return nil
+}
+
+// addTemplate adds the template in a file, and returns its body.
+func (sim *simulator) addTemplate(name, path string) ([]byte, error) {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("-template: %w", err)
+	}
+	if err := sim.server.AddTemplate(name, string(body)); err != nil {
+		return nil, fmt.Errorf("-template %s: %w", path, err)
+	}
+	return body, nil
 }
 
 // addPolicy adds the policy document in a file, and returns it.
