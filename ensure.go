@@ -42,9 +42,10 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // are returned together with that error, by this Ensure and by each one after it
 // that cannot verify them.
 //
-// Damaged credentials and journals are kept in the store as damaged-<hash>.pem. An
-// error of the store is returned, never taken for damage. Once AWS has accepted the
-// registration, Credentials are returned even together with an error.
+// Damaged credentials and journals are kept in the store as damaged-<hash>.pem,
+// and so is a journal for another template or endpoint. An error of the store is
+// returned, never taken for damage. Once AWS has accepted the registration,
+// Credentials are returned even together with an error.
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {

@@ -185,11 +185,12 @@ func WithMaxAttempts(n int) Option {
 	return func(o *options) { o.maxAttempts = n }
 }
 
-// WithBackoff bounds the wait between two attempts. The first is short, since most
-// failures are a lost packet; then waits grow with the time the run has taken, so
-// that a fleet powered on at once shares the ten registrations a second of an
-// account without a word between devices. Two connections under one client id are
-// 10 seconds apart whatever min is. Default: 2 seconds and 3 minutes.
+// WithBackoff bounds the wait between two attempts. The first is one to three
+// times min, since most failures are a lost packet; the others begin at five to
+// fifteen times min, and grow with the time the run has taken, so that a fleet
+// powered on at once shares the ten registrations a second of an account without
+// a word between devices. Two connections under one client id are 10 seconds
+// apart whatever min is. Default: 2 seconds and 3 minutes.
 func WithBackoff(min, max time.Duration) Option {
 	return func(o *options) { o.backoff = backoff.Policy{Min: min, Max: max} }
 }

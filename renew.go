@@ -14,7 +14,9 @@ import (
 // The Provisioner may have been made with the claim, or with the identity of the
 // credentials to be replaced, and for a template of its own (AWS developer guide,
 // "fleet-provision-api"). The device closes its own session first: AWS IoT ends a
-// connection when another one comes under the same client id.
+// connection when another one comes under the same client id. With the identity of
+// the credentials it takes ten seconds more, which lie between the connections of
+// that client id: see [WithBackoff].
 //
 // It fails with an error that wraps [fs.ErrNotExist] if there are no credentials to
 // replace. It has a journal as [Provisioner.Ensure] has: called again after a

@@ -94,6 +94,7 @@ func boot(ctx context.Context, renewals <-chan os.Signal, s settings, stdout, st
 		complain(stderr, err) // AWS has accepted the device: it can work
 	}
 	fmt.Fprintf(stdout, "Thing name:     %s\nCertificate id: %s\n\n", credentials.ThingName, credentials.CertificateID)
+	fmt.Fprintf(stdout, "Ctrl-C ends this, kill -HUP %d renews the certificate.\n\n", os.Getpid())
 
 	d := &device{
 		store:       store,

@@ -76,6 +76,7 @@ func TestTheDocumentsOfExamplesAWS(t *testing.T) {
 	p := start(t, t.TempDir(),
 		"-template", "../aws/provisioning-template.json",
 		"-template-name", "fleet-template",
+		"-template", "fleet-rotation-template=../aws/rotation-template.json",
 		"-claim-policy", "../aws/claim-policy.json",
 		"-policy", "fleet-device-policy=../aws/device-policy.json",
 		"-policy", "fleet-rotation-policy=../aws/rotation-policy.json",
@@ -94,6 +95,15 @@ func TestTheDocumentsOfExamplesAWS(t *testing.T) {
 	publish(t, client, "devices/device-0001/telemetry", "21")
 	client.Publish("devices/another/telemetry", 1, false, "22")
 	require.Eventually(t, func() bool { return !client.IsConnectionOpen() }, waitFor, tick, "the policy has no other topics")
+
+	identity, err := credentials.Identity()
+	require.NoError(t, err)
+	renewer, err := fleetprov.New(credentials.Endpoint, "fleet-rotation-template", identity)
+	require.NoError(t, err)
+	renewed, err := renewer.Provision(t.Context(), map[string]string{"ThingName": credentials.ThingName})
+	require.NoError(t, err)
+	assert.Equal(t, "device-0001", renewed.ThingName)
+	assert.NotEqual(t, credentials.CertificateID, renewed.CertificateID)
 	p.end()
 }
 
