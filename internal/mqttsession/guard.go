@@ -9,7 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -44,8 +44,12 @@ type guard struct {
 	// paho would hand it over beside them.
 	deliver func(topic string, payload []byte)
 
-	// subscribe is the SUBSCRIBE that awaits its acknowledgement.
-	subscribe atomic.Pointer[packets.SubscribePacket]
+	// writing is held while SUBSCRIBE is written. paho panics when a packet is
+	// acknowledged in the moment in which writing it fails.
+	writing sync.Mutex
+	// subscribe is the SUBSCRIBE that was written and awaits its
+	// acknowledgement.
+	subscribe *packets.SubscribePacket
 }
 
 func newGuard(conn net.Conn, deliver func(topic string, payload []byte)) *guard {
@@ -73,17 +77,36 @@ func (g *guard) Read(p []byte) (int, error) {
 
 func (g *guard) Write(p []byte) (int, error) {
 	if len(p) > 0 && p[0]>>4 == packets.Subscribe {
-		packet, err := packets.ReadPacket(bytes.NewReader(p))
-		if err != nil {
-			return 0, err
-		}
-		g.subscribe.Store(packet.(*packets.SubscribePacket))
+		return g.writeSubscribe(p)
 	}
 	n, err := g.Conn.Write(p)
 	if err != nil && !g.connected {
 		err = g.reason(err)
 	}
 	return n, err
+}
+
+func (g *guard) writeSubscribe(p []byte) (int, error) {
+	packet, err := packets.ReadPacket(bytes.NewReader(p))
+	if err != nil {
+		return 0, err
+	}
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	n, err := g.Conn.Write(p)
+	if err == nil {
+		g.subscribe = packet.(*packets.SubscribePacket)
+	}
+	return n, err
+}
+
+// subscribed returns the SUBSCRIBE that a SUBACK can be for, once.
+func (g *guard) subscribed() *packets.SubscribePacket {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	subscribe := g.subscribe
+	g.subscribe = nil
+	return subscribe
 }
 
 // reason returns why the server closed the connection before CONNECT could be
@@ -98,8 +121,9 @@ func (g *guard) reason(written error) error {
 	return read
 }
 
-// next reads one packet and checks it. A packet that repeats what was settled
-// before is empty.
+// next reads one packet and checks it. It returns nothing for a packet that repeats
+// what was settled before, and for PUBACK, which nobody waits for, and which paho
+// would take for the acknowledgement of whatever has its packet id.
 func (g *guard) next() ([]byte, error) {
 	header, err := g.in.ReadByte()
 	if err != nil {
@@ -123,13 +147,22 @@ func (g *guard) next() ([]byte, error) {
 	if g.received += len(packet); g.received > maxReceived {
 		return nil, fmt.Errorf("%w: more than %d bytes received in one exchange", ErrProtocol, maxReceived)
 	}
-	switch {
-	case header>>4 == packets.Connack && g.connected:
+	body := packet[start:]
+	switch header >> 4 {
+	case packets.Connack:
+		if g.connected {
+			return nil, nil
+		}
+	case packets.Puback:
 		return nil, nil
-	case header>>4 == packets.Suback && g.subscribe.Load() == nil:
-		return nil, nil
+	case packets.Suback:
+		subscribe := g.subscribed()
+		if subscribe == nil {
+			return nil, nil
+		}
+		return packet, checkSuback(subscribe, body)
 	}
-	return packet, g.checkBody(header, packet[start:])
+	return packet, g.checkBody(header, body)
 }
 
 func unexpectedEOF(err error) error {
@@ -183,14 +216,11 @@ func (g *guard) checkBody(header byte, body []byte) error {
 		}
 		end := 2 + int(binary.BigEndian.Uint16(body))
 		g.deliver(string(body[2:end]), body[end+2*qos:])
-	case packets.Suback:
-		return g.checkSuback(body)
 	}
 	return nil
 }
 
-func (g *guard) checkSuback(body []byte) error {
-	subscribe := g.subscribe.Swap(nil)
+func checkSuback(subscribe *packets.SubscribePacket, body []byte) error {
 	switch {
 	case len(body) < 2 || binary.BigEndian.Uint16(body) != subscribe.MessageID:
 		return fmt.Errorf("%w: SUBACK for a SUBSCRIBE that was not sent", ErrProtocol)

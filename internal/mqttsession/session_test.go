@@ -207,12 +207,14 @@ func TestSubackThatRefuses(t *testing.T) {
 			var refused *mqttsession.SubackError
 			require.ErrorAs(t, err, &refused)
 		}},
-		"more codes than filters":        {[]byte{0x90, 6, 0, 1, 1, 1, 1, 1}, isProtocol},
-		"fewer codes than filters":       {[]byte{0x90, 3, 0, 1, 1}, isProtocol},
-		"no codes":                       {[]byte{0x90, 2, 0, 1}, isProtocol},
-		"for another packet id":          {[]byte{0x90, 4, 0, 9, 1, 1}, isProtocol},
-		"not even a packet id":           {[]byte{0x90, 0}, isProtocol},
-		"PUBACK under its id":            {[]byte{0x40, 2, 0, 1}, isProtocol},
+		"more codes than filters":  {[]byte{0x90, 6, 0, 1, 1, 1, 1, 1}, isProtocol},
+		"fewer codes than filters": {[]byte{0x90, 3, 0, 1, 1}, isProtocol},
+		"no codes":                 {[]byte{0x90, 2, 0, 1}, isProtocol},
+		"for another packet id":    {[]byte{0x90, 4, 0, 9, 1, 1}, isProtocol},
+		"not even a packet id":     {[]byte{0x90, 0}, isProtocol},
+		"PUBACK under its id, then the end": {[]byte{0x40, 2, 0, 1}, func(t *testing.T, err error) {
+			assert.ErrorIs(t, err, io.EOF, "it is not taken for the SUBACK")
+		}},
 		"UNSUBACK under its id":          {[]byte{0xb0, 2, 0, 1}, isProtocol},
 		"PUBACK of the wrong size":       {[]byte{0x40, 3, 0, 1, 1}, isProtocol},
 		"a second CONNACK, then the end": {[]byte{0x20, 2, 0, 0}, func(t *testing.T, err error) { assert.ErrorIs(t, err, io.EOF) }},
@@ -240,6 +242,27 @@ func TestSubackThatRefuses(t *testing.T) {
 				test.is(t, subscribe(session, t.Context()))
 			})
 		})
+	}
+}
+
+// paho completes whatever has the packet id of an acknowledgement, and panics if it
+// fails in the same moment.
+func TestAcknowledgementsThatPrecedeWhatTheyAcknowledge(t *testing.T) {
+	for range 300 {
+		conn, s := pipe(t)
+		done := s.serve(func() {
+			s.acceptsConnect()
+			s.sends(0x40, 2, 0, 1, 0x40, 2, 0, 1, 0x90, 4, 0, 1, 1, 1)
+			s.Close()
+		})
+		session, err := mqttsession.Open(t.Context(), conn, "client-1", accepted, rejected)
+		if err != nil {
+			continue // the end came first
+		}
+		assert.Error(t, subscribe(session, t.Context()))
+		session.Close()
+		<-session.Closed()
+		<-done
 	}
 }
 
@@ -450,6 +473,7 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte{0x20, 2, 0, 0, 0x90, 6, 0, 1, 1, 1, 1, 1})
 	f.Add([]byte{0x20, 2, 0, 0, 0x30, 0xff, 0xff, 0xff, 0x7f})
 	f.Add([]byte{0x20, 2, 0, 0, 0xd0, 0, 0x62, 2, 0, 1, 0x50, 2, 0, 1})
+	f.Add([]byte{0x20, 2, 0, 0, 0x40, 2, 0, 1, 0x40, 2, 0, 2, 0x90, 4, 0, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, said []byte) {
 		conn, s := pipe(t)
 		s.serve(func() {
