@@ -23,6 +23,8 @@ func TestEmbeddedEndpoint(t *testing.T) {
 			[]string{"-csr"}, []string{"Connect", "Subscribe", "CreateCertificateFromCsr", "RegisterThing", "Verify"}},
 		{"-cbor is the same exchange",
 			[]string{"-cbor"}, []string{"Connect", "Subscribe", "CreateKeysAndCertificate", "RegisterThing", "Verify"}},
+		{"-pipelining is the same exchange",
+			[]string{"-pipelining"}, []string{"Connect", "Subscribe", "CreateKeysAndCertificate", "RegisterThing", "Verify"}},
 		{"-csr and -cbor go together",
 			[]string{"-csr", "-cbor"}, []string{"Connect", "Subscribe", "CreateCertificateFromCsr", "RegisterThing", "Verify"}},
 		{"-verify is what happens anyway",

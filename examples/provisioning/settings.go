@@ -39,6 +39,7 @@ type settings struct {
 	proxy              string
 	parameters         map[string]string
 	csr, cbor          bool
+	pipelining         bool
 	verify, verbose    bool
 }
 
@@ -62,6 +63,7 @@ func readSettings(args []string, stderr io.Writer, getenv func(string) string) (
 	flags.Func("param", "parameter of the template, as `key=value`; repeatable", s.addParameter)
 	flags.BoolVar(&s.csr, "csr", false, "make the private key here, and have it certified by CreateCertificateFromCsr")
 	flags.BoolVar(&s.cbor, "cbor", false, "use CBOR payloads in place of JSON")
+	flags.BoolVar(&s.pipelining, "pipelining", false, "ask for the certificate without waiting for the SUBACK, which saves a round trip")
 	flags.BoolVar(&s.verify, "verify", true, "connect once with the new credentials")
 	flags.BoolVar(&s.verbose, "v", false, "log for debugging")
 	if err := flags.Parse(args); err != nil {
@@ -96,6 +98,9 @@ func (s *settings) options(stdout, stderr io.Writer) ([]fleetprov.Option, error)
 	var options []fleetprov.Option
 	if s.csr {
 		options = append(options, fleetprov.WithGeneratedKey())
+	}
+	if s.pipelining {
+		options = append(options, fleetprov.WithPipelining())
 	}
 	if s.cbor {
 		options = append(options, fleetprov.WithCBOR())
