@@ -45,6 +45,19 @@ func TestInterruptedBeforeRegistration(t *testing.T) {
 	assert.NoDirExists(t, out)
 }
 
+func TestPipeliningDoesNotWaitForTheSUBACK(t *testing.T) {
+	server, environment, pfx := aws(t)
+	server.Inject(fleetprovtest.OpSubscribe, fleetprovtest.Fault{Drop: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan result)
+	go func() {
+		ended <- runExample(ctx, environment, "-pfx", pfx, "-out", filepath.Join(t.TempDir(), "device"), "-pipelining", "-param", "SerialNumber=1")
+	}()
+	received(t, server, fleetprovtest.OpCreateKeysAndCertificate, 1)
+	cancel()
+	assert.Contains(t, (<-ended).stderr, "provisioning: interrupted: fleetprov: Subscribe: ")
+}
+
 func TestCredentialsThatCouldNotBeTriedAreKept(t *testing.T) {
 	server, environment, pfx := aws(t)
 	server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{})

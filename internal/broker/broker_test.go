@@ -48,7 +48,7 @@ func TestEndedConnectionsAreForgotten(t *testing.T) {
 		}
 		first := connect()
 		second := connect()
-		time.Sleep(lingering)
+		<-time.After(lingering)
 		synctest.Wait()
 		assert.Len(t, server.conns, 1, "the second took over")
 		assert.Len(t, server.clients, 1)

@@ -171,7 +171,7 @@ func TestKeepAlive(t *testing.T) {
 		c.send(p)
 		expect[*packets.ConnackPacket](c)
 
-		time.Sleep(14 * time.Second)
+		<-time.After(14 * time.Second)
 		c.ping()
 		start := time.Now()
 		c.closed()
@@ -355,7 +355,7 @@ func TestLastBytesArriveBeforeTheEndOfTLS(t *testing.T) {
 		c := newClient(t, tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
 		c.connect("device")
 		c.send(publishPacket("a", "", 0))
-		time.Sleep(time.Second + time.Millisecond)
+		<-time.After(time.Second + time.Millisecond)
 		synctest.Wait() // the server has closed it, and most is still to be sent
 		all, err := io.ReadAll(c.conn)
 		require.NoError(t, err)
