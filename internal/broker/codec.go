@@ -3,7 +3,7 @@ package broker
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
 // codec translates between packets as they are sent and those that the package
-// works with: the MQTT 3.1.1 packets that a [Handler] sees, and those of extended.go.
+// works with: those of MQTT 3.1.1 that a [Handler] sees, and those of packets.go.
 type codec interface {
 	// decode also makes the checks that paho's decoders leave out, which trust
 	// their input. Its error is a [Reason] where MQTT 5 has one.

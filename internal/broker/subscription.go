@@ -19,7 +19,7 @@ func (c *Conn) Subscribed(topic string) bool {
 // says that the message is the client's own.
 func (c *Conn) matchLocked(topic string, own bool) (all subscription, found bool) {
 	for filter, s := range c.subscriptions {
-		if Match(filter, topic) && !(own && s.noLocal) {
+		if match(filter, topic) && !(own && s.noLocal) {
 			all.qos = max(all.qos, s.qos)
 			all.retainAsPublished = all.retainAsPublished || s.retainAsPublished
 			found = true

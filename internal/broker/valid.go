@@ -32,7 +32,7 @@ func validTopic(topic string) bool {
 
 func validFilters(filters []string) bool {
 	for _, filter := range filters {
-		if !ValidFilter(filter) {
+		if !validFilter(filter) {
 			return false
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fleetprov/fleetprov/internal/strictjson"
 )
 
 // The sizes that AWS IoT's API takes (API reference, "API_CreatePolicy").
@@ -30,7 +32,7 @@ func Parse(document []byte) (*Document, error) {
 	if err := checkSize(document); err != nil {
 		return nil, err
 	}
-	value, err := decodeJSON(document)
+	value, err := strictjson.Decode(document)
 	if err != nil {
 		return nil, err
 	}

@@ -1,30 +1,24 @@
 package iottemplate
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/fleetprov/fleetprov/internal/strictjson"
 )
 
 // maxDepth bounds how deep arrays and objects nest, and with it every recursion
 // over a template.
 const maxDepth = 32
 
-// decode keeps numbers as they are written.
+// decode decodes a template body with [strictjson.Decode].
 func decode(body []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var document any
-	if err := d.Decode(&document); err != nil {
-		return nil, fmt.Errorf("the template body is not JSON: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("the template body goes on after its end")
+	document, err := strictjson.Decode(body)
+	if err != nil {
+		return nil, fmt.Errorf("the template body cannot be decoded: %w", err)
 	}
 	if deeper(document, maxDepth) {
 		return nil, fmt.Errorf("the template body nests deeper than %d levels", maxDepth)

@@ -29,9 +29,10 @@ func TestParseRefuses(t *testing.T) {
 	}
 
 	for _, test := range []struct{ name, body, want string }{
-		{"what is no JSON", `{"Resources": `, "the template body is not JSON: unexpected EOF"},
-		{"nothing", ``, "the template body is not JSON: EOF"},
-		{"what follows the template", section(`"Parameters": {}`) + `{}`, "the template body goes on after its end"},
+		{"half a template", `{"Resources": `, "the template body cannot be decoded: unexpected end of JSON input"},
+		{"nothing", ``, "the template body cannot be decoded: unexpected end of JSON input"},
+		{"a second value after the template", section(`"Parameters": {}`) + `{}`, "the template body cannot be decoded: invalid character '{' after top-level value"},
+		{"a resource given twice", `{"Resources": {` + policy + `, ` + policy + `}}`, `the template body cannot be decoded: "p" is given twice`},
 		{"an array", `[]`, "the template body: must be a JSON object, not an array"},
 		{"null", `null`, "the template body: must be a JSON object, not null"},
 		{"a body of 10,241 characters", strings.Repeat(" ", 10241), "the template body has 10241 characters, more than 10240"},
@@ -69,8 +70,8 @@ func TestParseRefuses(t *testing.T) {
 
 		{"a thing without a name", resource(`{"Type": "AWS::IoT::Thing", "Properties": {}}`), "Resources.r.Properties: ThingName is missing"},
 		{"an unknown property of a thing", thing(`"Name": "t"`), `Resources.r.Properties: "Name" is none of ThingName, AttributePayload, ThingTypeName, ThingGroups, BillingGroup, PackageVersions`},
-		{"a thing name that is a list", thing(`"ThingName": ["t"]`), "Resources.r.Properties.ThingName: must be a string, not a list"},
-		{"a thing name that is bad whatever the device sends", thing(`"ThingName": "a b"`), `Resources.r.Properties.ThingName: "a b" is no thing name: it does not match ^[a-zA-Z0-9:_-]{1,128}$`},
+		{"a thing name that is a list", resource(`{"Type": "AWS::IoT::Thing", "Properties": {"ThingName": ["t"]}}`), "Resources.r.Properties.ThingName: must be a string, not a list"},
+		{"a thing name that is bad whatever the device sends", resource(`{"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "a b"}}`), `Resources.r.Properties.ThingName: "a b" is no thing name: it does not match ^[a-zA-Z0-9:_-]{1,128}$`},
 		{"a thing type name that is an object", thing(`"ThingTypeName": {}`), "Resources.r.Properties.ThingTypeName: must be a string, not an object"},
 		{"a billing group that is null", thing(`"BillingGroup": null`), "Resources.r.Properties.BillingGroup: must be a string, not null"},
 		{"attributes in a list", thing(`"AttributePayload": ["a"]`), "Resources.r.Properties.AttributePayload: must be a JSON object, not an array"},
