@@ -147,9 +147,9 @@ func TestLogSaysWhy(t *testing.T) {
 	})
 }
 
-// What is as it should be needs no saying.
+// Nothing is logged that a reader need not know.
 func TestLogIsNotFlooded(t *testing.T) {
-	const undelivered, instead = "not delivered", "DevicePolicy stands for a policy that was not added"
+	const undelivered, instead = "not delivered", "a policy was not added, so DevicePolicy takes its place"
 	log := &logged{}
 	says := func(name, fact, message string, times int, setup func(*fleetprovtest.Server), act func(*desk)) behaviour {
 		return behaviour{name: name, fact: fact, setup: func(s *fleetprovtest.Server) {

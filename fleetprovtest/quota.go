@@ -1,7 +1,6 @@
 package fleetprovtest
 
 import (
-	"maps"
 	"math"
 	"time"
 )
@@ -25,10 +24,10 @@ type Quota struct {
 	Close bool
 }
 
-// bucket is how much of a token bucket was taken by a time.
+// bucket is a token bucket of a quota. The zero bucket is full.
 type bucket struct {
-	taken float64 // requests
-	at    time.Time
+	taken float64   // requests, less what has been refilled
+	at    time.Time // of the last change of taken
 }
 
 // take takes a request from the bucket, and reports whether there was one left.
@@ -64,38 +63,6 @@ func AWSQuotas() map[Op]Quota {
 		OpCreateCertificateFromCSR: {PerSecond: 20},
 		OpRegisterThing:            {PerSecond: 10},
 	}
-}
-
-// bucketKey says whose bucket it is.
-type bucketKey struct {
-	op       Op
-	clientID string // "" for the account
-}
-
-// throttleLocked returns the quota that a request is over, or nil.
-func (s *Server) throttleLocked(op Op, clientID string) *Quota {
-	if quota, limited := s.ClientQuotas[op]; limited && !s.takeLocked(quota, bucketKey{op, clientID}) {
-		return &quota
-	}
-	if quota, limited := s.Quotas[op]; limited && !s.takeLocked(quota, bucketKey{op: op}) {
-		return &quota
-	}
-	return nil
-}
-
-// maxBuckets is how many buckets are kept before the full ones are forgotten.
-const maxBuckets = 10_000
-
-func (s *Server) takeLocked(quota Quota, key bucketKey) bool {
-	now := s.now()
-	if len(s.spent) >= maxBuckets {
-		maps.DeleteFunc(s.spent, func(key bucketKey, b bucket) bool {
-			return key.clientID != "" && s.ClientQuotas[key.op].full(b, now)
-		})
-	}
-	b, within := quota.take(s.spent[key], now)
-	s.spent[key] = b
-	return within
 }
 
 // full reports whether a bucket has refilled.

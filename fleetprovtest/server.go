@@ -44,17 +44,19 @@
 package fleetprovtest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
-	"github.com/fleetprov/fleetprov/internal/iottemplate"
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
+	"github.com/fleetprov/fleetprov/internal/iotservice"
+	"github.com/fleetprov/fleetprov/internal/statefile"
 )
 
 // Server is an AWS IoT provisioning endpoint on the loopback interface. Its
@@ -150,29 +152,22 @@ type Server struct {
 	// latest ones. 0 means that all are kept.
 	MaxRequests int
 
-	authority
-	keys   *keyPool
-	broker broker.Server
-	ahead  atomic.Int64 // by how much Advance has moved the clock, in nanoseconds
+	// The parts of the server. Each guards itself. What is nil before Start is made
+	// there, from the fields above, and does not change afterwards.
+	authority *authority            // replaced by KeepState only
+	clock     *clock                // moved by Advance
+	registry  *iotregistry.Registry // what the account knows
+	state     *statefile.File       // where the state is kept; nil: nowhere
+	faults    *faultQueues
+	requests  *requestLog
+	sessions  *sessions
+	service   *iotservice.Service // performs operations; nil before Start
+	front     *mqttFront          // answers MQTT clients; nil before Start
+	broker    broker.Server
 
-	serving sync.WaitGroup
-	hooks   sync.WaitGroup
+	serving sync.WaitGroup // the goroutine that accepts connections
 	closing sync.Once
-
-	mu        sync.Mutex // guards what follows
-	sessions  map[*broker.Conn]*session
-	faults    map[Op][]Fault
-	spent     map[bucketKey]bucket
-	requests  []Request
-	registry  registry
-	policies  policies
-	templates map[string]*iottemplate.Template
-	state     *stateFile // nil: nothing is kept
 }
-
-// handler is the Server as the broker sees it. Its methods are in the files named for
-// them.
-type handler Server
 
 // NewServer starts and returns a new [Server] with the default template. The
 // caller calls [Server.Close] when finished.
@@ -189,35 +184,96 @@ func NewUnstartedServer() *Server {
 	if err != nil {
 		panic("fleetprovtest: listen on a local port: " + err.Error())
 	}
+	clock := new(clock)
 	s := &Server{
-		Listener:  listener,
-		authority: newAuthority(),
-		keys:      newKeyPool(),
-		sessions:  make(map[*broker.Conn]*session),
-		faults:    make(map[Op][]Fault),
-		spent:     make(map[bucketKey]bucket),
-		registry:  newRegistry(),
-		templates: make(map[string]*iottemplate.Template),
-		policies: policies{
-			named:  make(map[string]*iotpolicy.Document),
-			inline: make(map[string]string),
-		},
+		Listener: listener,
+		clock:    clock,
+		registry: iotregistry.New(clock.now),
+		faults:   new(faultQueues),
+		requests: &requestLog{now: clock.now},
+		sessions: new(sessions),
 	}
-	s.broker.Handler = (*handler)(s)
-	s.broker.Closed = s.closed
+	s.setAuthority(newAuthority())
 	return s
+}
+
+func (s *Server) setAuthority(a *authority) {
+	s.authority = a
+	s.registry.SetClaim(iotregistry.CertificateID(a.claim.Leaf))
 }
 
 // Start starts a server from [NewUnstartedServer]. It panics if ClaimPolicy or
 // DevicePolicy is not a policy document, and if the server was started before.
 func (s *Server) Start() {
-	if s.broker.TLS != nil {
+	if s.front != nil {
 		panic("fleetprovtest: server already started")
 	}
-	s.parsePolicies()
-	s.TLS = s.tlsConfig()
-	s.broker.TLS = s.TLS
+	s.setPolicies()
+	s.registry.AddFallbackTemplate(cmp.Or(s.Template, defaultTemplateName), simpleTemplate{
+		required:            s.Parameters,
+		deviceConfiguration: s.DeviceConfiguration,
+	})
+	s.requests.limit(s.MaxRequests)
+	s.service = iotservice.New(s.registry, s.authority.deviceCA, s.hook())
+	s.front = s.newFront()
+	s.TLS = s.doorman().config(s.TLS)
+	s.broker.Handler, s.broker.Closed, s.broker.TLS = s.front, s.front.closed, s.TLS
 	s.serving.Go(func() { s.broker.Serve(s.Listener) })
+}
+
+func (s *Server) setPolicies() {
+	device := mustParsePolicy("DevicePolicy", cmp.Or(s.DevicePolicy, defaultDevicePolicy))
+	var claim *iotpolicy.Document
+	if s.ClaimPolicy != "" {
+		claim = mustParsePolicy("ClaimPolicy", s.ClaimPolicy)
+	}
+	s.registry.SetPolicies(claim, device)
+}
+
+// hook returns Hook as the service calls it, or nil.
+func (s *Server) hook() iotservice.Hook {
+	if s.Hook == nil {
+		return nil
+	}
+	return func(request iotservice.HookRequest) iotservice.HookResponse {
+		return iotservice.HookResponse(s.Hook(HookRequest(request)))
+	}
+}
+
+func (s *Server) newFront() *mqttFront {
+	return &mqttFront{
+		registry: s.registry,
+		service:  s.service,
+		sessions: s.sessions,
+		throttle: newThrottle(s.Quotas, s.ClientQuotas, s.clock.now),
+		faults:   s.faults,
+		requests: s.requests,
+		log:      eventLog{s.logger()},
+		settings: mqttSettings{
+			refuseWithSUBACK:   s.RefuseWithSUBACK,
+			answerUnsubscribed: s.AnswerUnsubscribed,
+			subscriptionLag:    s.SubscriptionLag,
+			hasHook:            s.Hook != nil,
+		},
+	}
+}
+
+func (s *Server) doorman() *doorman {
+	addr, ok := s.Listener.Addr().(*net.TCPAddr)
+	return &doorman{
+		authority:   s.authority,
+		names:       s.ServerNames,
+		requireALPN: s.RequireALPN || ok && addr.Port == 443,
+		now:         s.clock.now,
+		status:      s.registry.Status,
+	}
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
 }
 
 // Close closes the listener and every connection, ends every goroutine of the
@@ -226,12 +282,18 @@ func (s *Server) Start() {
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.Listener.Close()
-		s.keys.close()
+		if s.service != nil {
+			s.service.Stop()
+		}
 		s.broker.Close()
-		s.keys.wait()
-		s.hooks.Wait()
+		if s.front != nil {
+			s.front.wait()
+			s.service.Wait()
+		}
 		s.serving.Wait()
-		s.closeState()
+		if s.state != nil {
+			s.state.Close()
+		}
 	})
 }
 

@@ -210,7 +210,7 @@ func TestStateIsKeptByOneServerAtATime(t *testing.T) {
 		second := fleetprovtest.NewUnstartedServer()
 		defer second.Close()
 		err := second.KeepState(path)
-		assert.ErrorContains(t, err, path+": another server keeps it")
+		assert.ErrorContains(t, err, path+": another server is using it")
 
 		_, certificate := first.enrol("test-template", `{"ThingName":"a"}`)
 		first.server.Close()

@@ -1,8 +1,9 @@
 package fleetprovtest
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
 // format is the encoding of requests and answers, as it stands in topics.
@@ -20,8 +21,6 @@ type operation struct {
 	template string // of RegisterThing
 	topic    string // that requests go to; answers come on topic/accepted and topic/rejected
 }
-
-var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
 
 // parseRequestTopic reports whether a topic is one that requests are published
 // to.
@@ -45,7 +44,7 @@ func parseRequestTopic(topic string) (operation, bool) {
 		return operation{}, false
 	}
 	name, ok = strings.CutSuffix(name, "/provision")
-	if !ok || !templateName.MatchString(name) {
+	if !ok || !iotregistry.ValidTemplateName(name) {
 		return operation{}, false
 	}
 	o.op, o.template = OpRegisterThing, name
