@@ -257,13 +257,8 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 		c.send(connectPacket("device"))
 		conn := <-conns
 		others.Go(func() {
-			for open := true; open; {
+			for !conn.Over() {
 				conn.After(time.Nanosecond, func() {})
-				select {
-				case <-conn.Done():
-					open = false
-				default:
-				}
 			}
 			conn.After(time.Nanosecond, func() { assert.Fail(t, "called after the end") })
 		})
@@ -282,7 +277,7 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 		server := &broker.Server{
 			Handler: &permissive{publish: func(c *broker.Conn, _ *packets.PublishPacket) {
 				c.SendRaw([]byte("the rest"))
-				c.Close()
+				c.Fail(nil)
 			}},
 			Closed: func(*broker.Conn, error) { closed <- time.Now() },
 		}
@@ -329,7 +324,7 @@ func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 	_, addr := start(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 		c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
-		c.Close()
+		c.Fail(nil)
 		c.SendRaw([]byte("too late"))
 	}}, nil)
 	c := connected(t, addr, "device")
@@ -349,7 +344,7 @@ func TestLastBytesArriveBeforeTheEndOfTLS(t *testing.T) {
 		near, far := net.Pipe()
 		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 			c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
-			c.After(time.Second, c.Close)
+			c.After(time.Second, func() { c.Fail(nil) })
 		}}, &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")}}, newPipeListener(far))
 		defer server.Close()
 		c := newClient(t, tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))

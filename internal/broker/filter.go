@@ -3,7 +3,7 @@ package broker
 import "strings"
 
 // validFilter reports whether a topic filter keeps the rules of MQTT 3.1.1
-// section 4.7: a # is the last level, and it and + stand alone in theirs.
+// section 4.7: # and + are whole levels, and # is the last one.
 func validFilter(filter string) bool {
 	if filter == "" || !validString(filter) {
 		return false

@@ -8,7 +8,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// valid reports whether a packet from a client keeps the rules of MQTT that its
+// valid reports whether a packet from a client follows the rules of MQTT that the
 // encoding does not enforce.
 func valid(p packets.ControlPacket) bool {
 	switch p := p.(type) {

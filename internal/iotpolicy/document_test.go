@@ -73,13 +73,13 @@ func TestParseRefuses(t *testing.T) {
 		{"an ARN without its partition", withResource(`"arn::iot:us-east-1:1:topic/a"`), `statement 1: Resource "arn::iot:us-east-1:1:topic/a": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
 		{"an ARN without its resource", withResource(`"arn:aws:iot:us-east-1:1:"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
 		{"a list within a string", withResource(`"[\"arn:aws:iot:us-east-1:1:topic/a\"]"`), `statement 1: Resource "[\"arn:aws:iot:us-east-1:1:topic/a\"]": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
-		{"a resource of another service", withResource(`"arn:aws:s3:us-east-1:1:bucket/a"`), `statement 1: Resource "arn:aws:s3:us-east-1:1:bucket/a": the resource is not one of AWS IoT`},
+		{"a resource of another service", withResource(`"arn:aws:s3:us-east-1:1:bucket/a"`), `statement 1: Resource "arn:aws:s3:us-east-1:1:bucket/a": the resource does not belong to AWS IoT`},
 		// IAM, "reference_policies_variables": not before the fifth colon.
-		{"a variable as the account", withResource(`"arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a"`), `statement 1: Resource "arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a": a variable can stand only behind the account`},
+		{"a variable as the account", withResource(`"arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a"`), `statement 1: Resource "arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a": variables are allowed only after the account`},
 		{"a variable that does not end", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:ClientId"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:ClientId": a variable has no closing brace`},
-		{"a variable without a name", withResource(`"arn:aws:iot:us-east-1:1:topic/${}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${}": ${} is no variable; one with a default value is not supported`},
-		{"a variable with a default value", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}": ${iot:ClientId, 'a'} is no variable; one with a default value is not supported`},
-		{"a variable in a variable", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:${a}}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:${a}}": ${iot:${a} is no variable; one with a default value is not supported`},
+		{"a variable without a name", withResource(`"arn:aws:iot:us-east-1:1:topic/${}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${}": ${} is not a variable; variables with a default value are not supported`},
+		{"a variable with a default value", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}": ${iot:ClientId, 'a'} is not a variable; variables with a default value are not supported`},
+		{"a variable in a variable", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:${a}}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:${a}}": ${iot:${a} is not a variable; variables with a default value are not supported`},
 
 		{"a condition that is no object", withCondition(`null`), "statement 1: the Condition must be a JSON object"},
 		{"an unknown operator", withCondition(`{"StringEqual": {"iot:ClientId": "a"}}`), `statement 1: the condition operator "StringEqual" is not supported`},

@@ -6,7 +6,7 @@ import (
 )
 
 // oneOrMore returns the values of an element that is one value or a list of
-// them. A list with one value may go without its brackets (IAM,
+// them. The brackets of a list with one value may be left out (IAM,
 // "reference_policies_grammar").
 func oneOrMore(value any) []any {
 	switch value := value.(type) {
