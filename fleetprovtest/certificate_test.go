@@ -17,7 +17,7 @@ func TestStatusOfACertificate(t *testing.T) {
 		require.Len(d, d.server.Certificates(), 1)
 		return d.server.Certificates()[0].Status
 	}
-	// closing is for what ends the connection of a certificate while it is open.
+	// closing tests something that ends the connections of a certificate.
 	closing := func(d *desk, act func(id string) error) tls.Certificate {
 		d.Helper()
 		issued, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
@@ -81,7 +81,7 @@ func TestStatusOfACertificate(t *testing.T) {
 			},
 		},
 		{
-			name: "a certificate that is deleted is dropped at once, and its thing has it no more",
+			name: "a certificate that is deleted is dropped at once, and is detached from its thing",
 			fact: "API_DeleteCertificate: the certificate is gone; transport-security: one that is not registered cannot connect",
 			steps: func(d *desk) {
 				closing(d, d.server.DeleteCertificate)
@@ -116,7 +116,7 @@ func TestStatusOfACertificate(t *testing.T) {
 			},
 		},
 		{
-			name: "a certificate that is deactivated behind the handshake cannot connect either",
+			name: "a certificate that is deactivated after the handshake cannot connect either",
 			fact: "transport-security: only an active certificate can connect",
 			steps: func(d *desk) {
 				issued, certificate := d.enrol("test-template", `{}`)
@@ -138,7 +138,7 @@ func TestStatusOfACertificate(t *testing.T) {
 				d.server.Advance(time.Second)
 				err := refusal(d.T, d.listener.dial(), clientConfig(d.server, certificate))
 				assert.ErrorContains(d, err, "tls: expired certificate")
-				assert.Equal(d, issued.CertificateID, d.server.Certificates()[0].ID, "it is there still")
+				assert.Equal(d, issued.CertificateID, d.server.Certificates()[0].ID, "it is still there")
 			},
 		},
 	})
@@ -185,7 +185,7 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 			},
 		},
 		{
-			name: "but not if it was registered, while its token does",
+			name: "but not if it was registered, although its token expires",
 			fact: fact,
 			steps: func(d *desk) {
 				c := d.claim("device-1")
@@ -201,7 +201,7 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 			},
 		},
 		{
-			name: "from its thing, too, where a template has made that and not activated it",
+			name: "from its thing, too, if a template has made the thing without activating the certificate",
 			fact: fact + "; provision-template: it is the certificate resource that activates",
 			setup: withTemplates("bare", `{"Parameters":{"ThingName":{"Type":"String"}},"Resources":{
 				"thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"ThingName"}}}}}`),
@@ -230,7 +230,7 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 	})
 }
 
-func TestCertificatesThatAreNotThere(t *testing.T) {
+func TestUnknownCertificates(t *testing.T) {
 	server := fleetprovtest.NewServer()
 	defer server.Close()
 	claim := sha256Hex(server.ClaimCertificate().Leaf.Raw)
@@ -240,7 +240,7 @@ func TestCertificatesThatAreNotThere(t *testing.T) {
 	assert.Error(t, server.UpdateCertificate(claim, "PENDING_ACTIVATION"))
 	assert.Error(t, server.UpdateCertificate(claim, "active"))
 	assert.Error(t, server.DeleteCertificate(unknown))
-	assert.Error(t, server.DeleteCertificate(claim), "it is not one that was issued")
+	assert.Error(t, server.DeleteCertificate(claim), "the server has not issued the claim")
 	connectClaim(t, server)
 }
 

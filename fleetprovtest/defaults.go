@@ -51,8 +51,8 @@ func (t simpleTemplate) Evaluate(parameters map[string]string) (*iottemplate.Reg
 	return registration, nil
 }
 
-// simpleThing is the parameter that names the thing in the body of a simple template.
-// Templates of AWS have no parameter with a colon in its name but AWS's own.
+// simpleThing is the parameter that names the thing in the body of the simple template.
+// Its name is unlikely to be one that a device sends.
 const simpleThing = "fleetprovtest::Thing"
 
 // simpleBody makes a thing, and its certificate active.

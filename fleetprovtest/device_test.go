@@ -15,7 +15,7 @@ func provisionDevice(t *testing.T, server *fleetprovtest.Server, name string) *c
 	return connectAs(t, server, certificate, name)
 }
 
-func TestDevicesTalkToEachOther(t *testing.T) {
+func TestDevicesSendMessagesToEachOther(t *testing.T) {
 	server := fleetprovtest.NewServer()
 	defer server.Close()
 	sender := provisionDevice(t, server, "sender")

@@ -10,8 +10,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
-// Fault is one way to misbehave. The zero Fault does nothing: injected, it lets one
-// request pass.
+// Fault is one way to misbehave. The zero Fault does nothing: if it is injected, one
+// request passes unharmed.
 //
 // The operation, be it the registration of a client id, a subscription or a
 // provisioning operation, takes effect as if nothing were wrong, unless Reject
@@ -19,7 +19,7 @@ import (
 // Disconnect is set, or else the answer.
 type Fault struct {
 	// Delay is how long the answer waits. The operation takes effect before
-	// the wait, except for Connect, where the client may send nothing until
+	// the wait, except for Connect, where the client must not send anything until
 	// the wait is over. Other connections, and other requests on the same
 	// one, do not wait. It combines with every other field.
 	Delay time.Duration
@@ -58,12 +58,12 @@ type Rejection struct {
 	StatusCode int
 
 	// Code and Message are the errorCode and the errorMessage of a
-	// provisioning operation. Of these and StatusCode, those that are zero are
-	// left out of the answer.
+	// provisioning operation. Those of the three
+	// fields that are zero are left out of the answer.
 	Code, Message string
 }
 
-// words names what the fault does, for the log, without what it sends.
+// words says what the fault does, for the log, but not what it sends.
 func (f Fault) words() string {
 	var words []string
 	if f.Delay > 0 {

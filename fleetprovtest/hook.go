@@ -11,7 +11,7 @@ type HookRequest struct {
 	Parameters         map[string]string `json:"parameters"`         // as sent by the device; the hook's own copy
 }
 
-// HookResponse is the Lambda function's answer, in JSON too. Its zero value
+// HookResponse is the Lambda function's answer, and has its JSON, too. The zero value
 // refuses.
 type HookResponse struct {
 	AllowProvisioning  bool              `json:"allowProvisioning"`

@@ -48,8 +48,8 @@ func (o *session) publishError(p *packets.PublishPacket) error {
 	return nil
 }
 
-// mayBePublished reports whether a topic is an ordinary one, that of a provisioning
-// request, or one of another service of AWS ("reserved-topics").
+// mayBePublished reports whether clients may publish to a topic: an ordinary one, that
+// of a provisioning request, or one of another service of AWS ("reserved-topics").
 func mayBePublished(topic string) bool {
 	if !reserved(topic) {
 		return true
@@ -61,7 +61,7 @@ func mayBePublished(topic string) bool {
 	return strings.HasPrefix(topic, "$aws/")
 }
 
-// route hands an ordinary message to all who have subscribed to its topic.
+// route passes an ordinary message on to all clients that have subscribed to its topic.
 func (m *mqttFront) route(from *session, p *packets.PublishPacket) {
 	message := from.conn.Received(p)
 	for _, o := range m.sessions.all() {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Quota is how many requests of one operation may be made. It is a token bucket,
-// full at first. A request over the quota has no effect. The zero Quota lets nothing
-// pass.
+// Quota is how many requests of one operation may be made. It is a token bucket that
+// is full at first. A request over the quota has no effect. The zero Quota lets no
+// request pass.
 type Quota struct {
-	// PerSecond is how many requests pass in a second in the long run. It is
-	// not negative.
+	// PerSecond is how many requests pass in a second in the long run. It must
+	// not be negative.
 	PerSecond float64
 
 	// Burst is how many requests pass at once when the bucket is full. 0 means
@@ -19,8 +19,8 @@ type Quota struct {
 
 	// Close closes the connection of a request that is over the quota, without
 	// an answer. Otherwise a provisioning operation is answered with status
-	// 429. Connect and Subscribe have no such answer: their connection is always
-	// closed.
+	// 429. For Connect and Subscribe there is no such answer, so the connection is
+	// always closed.
 	Close bool
 }
 
@@ -45,7 +45,7 @@ func (q Quota) take(b bucket, now time.Time) (bucket, bool) {
 	return b, true
 }
 
-// refusal is what becomes of a request of op that is over the quota.
+// refusal returns what happens to a request of op that is over the quota.
 func (q Quota) refusal(op Op) Fault {
 	return Fault{
 		Reject:     &Rejection{StatusCode: 429, Code: "TooManyRequests", Message: "Rate exceeded"},

@@ -66,7 +66,7 @@ func TestRegisterThingRejects(t *testing.T) {
 		{"no payload", ``, "InvalidRequest"},
 		{"no token", `{"parameters":{"SerialNumber":"1"}}`, "InvalidCertificateOwnershipToken"},
 		{"an unknown token", `{"certificateOwnershipToken":"eyJ2ZXJzaW9uIjoi","parameters":{"SerialNumber":"1"}}`, "InvalidCertificateOwnershipToken"},
-		{"a token that is no string", `{"certificateOwnershipToken":1}`, "InvalidRequest"},
+		{"a token that is not a string", `{"certificateOwnershipToken":1}`, "InvalidRequest"},
 		{"no parameters", `{"certificateOwnershipToken":"` + token + `"}`, "InvalidParameters"},
 		{"a missing parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"Other":"1"}}`, "InvalidParameters"},
 		{"a number for a parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"SerialNumber":1}}`, "InvalidParameters"},

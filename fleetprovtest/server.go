@@ -30,17 +30,17 @@
 //     subscriptions, and does not repeat a message that was not acknowledged. It has
 //     no shadows, jobs or other services behind $aws: a message to them is
 //     acknowledged if the policy allows it, and nothing answers.
-//   - It does not compare the region and the account in a policy's resources. Of
-//     condition operators it knows Bool and those for strings; a document with
-//     another is an error. A connection keeps the policies it began with.
+//   - It does not compare the region and the account in a policy's resources. The
+//     only condition operators are Bool and those for strings; a document with
+//     another one is refused. A connection keeps the policies it began with.
 //   - Thing types, groups and billing groups need not exist.
 //   - Nothing is throttled unless [Server.Quotas] or [Server.ClientQuotas] say so.
 //     Answers keep the order of the requests unless there is a [Fault], a
 //     [Server.Hook] or a [Server.SubscriptionLag]. The Receive Maximum of an MQTT 5
 //     client is ignored.
-//   - CONNACK is sent at once, so a client that does not wait for it is caught only
+//   - CONNACK is sent at once, so a client that does not wait for it is noticed only
 //     if its next packet has arrived by then. With a [Fault] that delays the
-//     CONNACK it is always caught.
+//     CONNACK it is always noticed.
 package fleetprovtest
 
 import (
@@ -64,29 +64,29 @@ import (
 // its methods are safe for concurrent use.
 type Server struct {
 	// Listener accepts the raw connections, below TLS. It listens on a free
-	// port of 127.0.0.1 and may be replaced; the one replaced is then the
-	// caller's to close. With a listener on top of net.Pipe the server runs
+	// port of 127.0.0.1. It may be replaced, and then the caller closes the
+	// original. With a listener on top of net.Pipe the server runs
 	// inside a testing/synctest bubble, if it was made there.
 	Listener net.Listener
 
 	// TLS is the optional TLS configuration. Start keeps the fields that are
 	// set and fills in the rest, such as a certificate for ServerNames;
-	// session tickets are always off. GetConfigForClient, if set, takes the
-	// place of the server's checks of SNI and ALPN. ClientCAs, if set, is only
-	// the hint that is sent to clients: which certificates are accepted does
-	// not depend on it.
+	// session tickets are always off. GetConfigForClient, if set, replaces the
+	// server's checks of SNI and ALPN. ClientCAs, if set, is only
+	// sent to clients as a hint: it has no influence on which certificates are
+	// accepted.
 	TLS *tls.Config
 
 	// ServerNames are the host names of the endpoint. The server's certificate is
-	// for them, and a client that asks for another is refused (server name
+	// for them, and a client that asks for another name is refused (server name
 	// indication, SNI; transport-security). With nil the certificate is for
 	// localhost, and a client may ask for any name. A client that asks for none
 	// is refused either way.
 	ServerNames []string
 
 	// RequireALPN refuses clients that do not offer the protocol
-	// "x-amzn-mqtt-ca", as port 443 does (protocols). On that port it need not
-	// be set.
+	// "x-amzn-mqtt-ca", as port 443 does (protocols). On that port they are
+	// refused even if RequireALPN is false.
 	RequireALPN bool
 
 	// Template is the name of the provisioning template that the next two
@@ -110,8 +110,8 @@ type Server struct {
 	ClaimPolicy string
 
 	// DevicePolicy is the AWS IoT policy document of registered certificates.
-	// It also takes the place of each policy that a template names and that
-	// [Server.AddPolicy] has not added. "" means one that allows everything.
+	// It also takes the place of each policy that a template names but that was
+	// not added with [Server.AddPolicy]. "" means one that allows everything.
 	// The policies of a fleet mostly pin the client id to the thing:
 	// "client/${iot:Connection.Thing.ThingName}".
 	DevicePolicy string
@@ -122,7 +122,7 @@ type Server struct {
 	RefuseWithSUBACK bool
 
 	// AnswerUnsubscribed sends the answers to provisioning requests even to
-	// clients that have not subscribed to them, as AWS IoT was seen to do.
+	// clients that have not subscribed to them, as AWS IoT has been observed to do.
 	AnswerUnsubscribed bool
 
 	// SubscriptionLag is the time from a SUBSCRIBE until the connection is sent
@@ -133,7 +133,8 @@ type Server struct {
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing
 	// whose token is good, repeated ones included and before its parameters
 	// are checked, from several goroutines at once. A call that panics, or
-	// has not returned after five seconds, refuses (provision-wo-cert). nil
+	// has not returned after five seconds, counts as a refusal
+	// (provision-wo-cert). nil
 	// allows everything.
 	Hook func(HookRequest) HookResponse
 
@@ -148,8 +149,8 @@ type Server struct {
 	// secrets. With nil nothing is logged.
 	Logger *slog.Logger
 
-	// MaxRequests is how many requests are kept for [Server.Requests], the
-	// latest ones. 0 means that all are kept.
+	// MaxRequests is how many requests are kept for [Server.Requests]; the oldest
+	// ones are dropped. 0 means that all are kept.
 	MaxRequests int
 
 	// The parts of the server. Each guards itself. What is nil before Start is made
@@ -299,7 +300,7 @@ func (s *Server) Close() {
 
 // Endpoint returns the address to connect to: "localhost:" and the port of
 // Listener, or "localhost:8883" if Listener does not listen on TCP. It does not
-// depend on ServerNames: how a client finds those hosts is the caller's to arrange.
+// depend on ServerNames; the caller arranges how a client finds those hosts.
 func (s *Server) Endpoint() string {
 	port := 8883
 	if addr, ok := s.Listener.Addr().(*net.TCPAddr); ok {

@@ -73,7 +73,8 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 		"goroutines are left: %v", serverGoroutines())
 }
 
-// provisionLater provisions with an answer to RegisterThing that never comes.
+// provisionLater provisions a device, except that the answer to RegisterThing never
+// comes.
 func (c *client) provisionLater() (created, tls.Certificate) {
 	c.t.Helper()
 	c.subscribe(flowFilters...)

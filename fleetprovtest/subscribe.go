@@ -66,7 +66,8 @@ func (o *session) maySubscribe(filter string) bool {
 	return o.allowed(iotpolicy.Subscribe, "topicfilter/"+filter)
 }
 
-// grant returns the return code for a filter.
+// grant subscribes a client to a filter, unless that is refused, and returns the
+// return code for it.
 func (m *mqttFront) grant(o *session, filter string, qos byte, fault Fault) byte {
 	switch {
 	case fault.Reject != nil && fault.Reject.StatusCode != 0:
@@ -83,7 +84,7 @@ func (m *mqttFront) grant(o *session, filter string, qos byte, fault Fault) byte
 }
 
 // prepareKey starts making a key for a client that subscribes to the answers of
-// CreateKeysAndCertificate.
+// CreateKeysAndCertificate, and so is about to ask for one.
 func (m *mqttFront) prepareKey(filter string) {
 	topic, accepted := strings.CutSuffix(filter, "/accepted")
 	if o, ok := parseRequestTopic(topic); ok && accepted && o.op == OpCreateKeysAndCertificate {

@@ -13,7 +13,7 @@ import (
 func TestResourcesOfTemplates(t *testing.T) {
 	const overrides = "provision-template: OverrideSettings say what becomes of a resource that exists: DO_NOTHING, REPLACE, MERGE or FAIL"
 	attributes := func(text string) string { return `,"AttributePayload":{` + text + `}` }
-	// twice registers a thing with two templates, and then has one of those names.
+	// twice registers the same thing with two templates, one after the other.
 	twice := func(name, first, second, override string, want fleetprovtest.Thing) behaviour {
 		return behaviour{name: name, fact: overrides,
 			setup: withTemplates("first", thingTemplate(first, ""), "second", thingTemplate(second, override)),

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A simulator sees more client ids than it can remember.
+// A simulator that runs for long sees more client ids than it can keep buckets for.
 func TestFullBucketsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := newThrottle(

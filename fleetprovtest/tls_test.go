@@ -17,8 +17,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
-// refusal sends a CONNECT behind the handshake, as clients do, and returns the
-// error that tells of the refusal.
+// refusal sends a CONNECT after the handshake, as clients do, and returns the error by
+// which the client learns that it was refused.
 func refusal(t *testing.T, raw net.Conn, config *tls.Config) error {
 	t.Helper()
 	c, err := handshake(t, raw, config)
@@ -67,7 +67,7 @@ func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
 			}
 		})
 	}
-	assert.Len(t, server.Requests(), 3, "none of them was heard")
+	assert.Len(t, server.Requests(), 3, "the refused clients have sent no request")
 }
 
 func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
@@ -80,7 +80,7 @@ func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 	})
 }
 
-func TestHintDoesNotDecideWhoIsAccepted(t *testing.T) {
+func TestClientCAsDoNotDecideWhoIsAccepted(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.TLS = &tls.Config{ClientCAs: testca.New("hint").Pool()}
 	server.Start()

@@ -6,7 +6,7 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
-// format is the encoding of requests and answers, as it stands in topics.
+// format is the encoding of requests and answers, as topics name it.
 type format string
 
 const (
@@ -14,16 +14,16 @@ const (
 	formatCBOR format = "cbor"
 )
 
-// operation is what a provisioning topic stands for (fleet-provision-api).
+// operation is what a topic for provisioning requests means (fleet-provision-api).
 type operation struct {
 	op       Op
 	format   format
 	template string // of RegisterThing
-	topic    string // that requests go to; answers come on topic/accepted and topic/rejected
+	topic    string // of requests; answers come on topic/accepted and topic/rejected
 }
 
-// parseRequestTopic reports whether a topic is one that requests are published
-// to.
+// parseRequestTopic returns the operation of a topic, and whether it is one that
+// requests are published to.
 func parseRequestTopic(topic string) (operation, bool) {
 	o := operation{topic: topic}
 	head, last := cutLast(topic)
@@ -51,7 +51,7 @@ func parseRequestTopic(topic string) (operation, bool) {
 	return o, true
 }
 
-// cutLast cuts a topic before its last level.
+// cutLast separates a topic from its last level.
 func cutLast(topic string) (head, last string) {
 	if i := strings.LastIndexByte(topic, '/'); i >= 0 {
 		return topic[:i], topic[i+1:]

@@ -14,8 +14,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
-// patience bounds every read of a client; nothing takes that long unless it
-// hangs.
+// patience is how long a client waits to read or write before its test fails. Nothing
+// takes that long unless it hangs.
 const patience = 20 * time.Second
 
 // permissive accepts everything, and sends a message to all who subscribed.

@@ -48,7 +48,7 @@ func TestMessagesAreRoutedByFilter(t *testing.T) {
 	}
 
 	sender.send(publishPacket("a/b", "two", 0))
-	assert.Equal(t, byte(0), expect[*packets.PublishPacket](receiver).Qos, "no higher than that of the message")
+	assert.Equal(t, byte(0), expect[*packets.PublishPacket](receiver).Qos, "not higher than that of the message")
 	expect[*packets.PublishPacket](weak)
 
 	for _, c := range []*client{sender, receiver, weak, other} {
@@ -98,10 +98,10 @@ func TestFirstPacket(t *testing.T) {
 		first []byte
 		reply []byte // before the connection is closed
 	}{
-		{"MQTT 3.1 is not spoken", frame(mqtt31), []byte{0x20, 2, 0, 1}},
+		{"MQTT 3.1", frame(mqtt31), []byte{0x20, 2, 0, 1}},
 		{"a password without a user name", frame(passwordOnly), []byte{0x20, 2, 0, 4}},
 		{"something else", frame(packets.NewControlPacket(packets.Pingreq)), nil},
-		{"a packet behind CONNECT", pipelined, nil},
+		{"a packet right after CONNECT", pipelined, nil},
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: " + strings.Repeat("x", 40)), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestAfterEndsWithTheConnection(t *testing.T) {
 	})
 }
 
-// Time is real, for the race detector to see what no clock has put in order.
+// Time is real here: virtual time would put things in an order, and hide races.
 func TestAfterOnAConnectionThatEnds(t *testing.T) {
 	conns := make(chan *broker.Conn)
 	server, addr := start(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
@@ -287,14 +287,14 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 		c.connect("device")
 		start := time.Now()
 		c.send(publishPacket("a", "", 0))
-		assert.Zero(t, (<-closed).Sub(start), "the client has not read a word")
+		assert.Zero(t, (<-closed).Sub(start), "the client has not read anything yet")
 		rest, err := io.ReadAll(c.conn)
 		require.NoError(t, err)
 		assert.Equal(t, "the rest", string(rest))
 	})
 }
 
-func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
+func TestClientThatDoesNotReadDelaysNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuckNear, stuckFar := net.Pipe()
 		near, far := net.Pipe()
@@ -329,8 +329,8 @@ func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 	}}, nil)
 	c := connected(t, addr, "device")
 	c.send(publishPacket("a", "", 0))
-	// What is sent meanwhile makes a TCP socket that is simply closed throw
-	// away what its peer has not read.
+	// If the server simply closed a TCP socket with these bytes unread, the client
+	// would lose what it has not read yet.
 	c.conn.Write(make([]byte, 1<<10))
 	all, err := io.ReadAll(c.conn)
 	require.NoError(t, err)
@@ -379,7 +379,7 @@ func TestOverTLS(t *testing.T) {
 	assert.Equal(t, device.Leaf.Raw, state.PeerCertificates[0].Raw)
 }
 
-func TestWithoutTLSThereIsNoState(t *testing.T) {
+func TestTLSIsNilWithoutTLS(t *testing.T) {
 	var state *tls.ConnectionState
 	_, addr := start(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
 		state = c.TLS()

@@ -74,7 +74,7 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// matchLevels is another way to say what match does.
+// matchLevels does what match does, in another way.
 func matchLevels(filter, topic []string) bool {
 	switch {
 	case len(filter) > 0 && filter[0] == "#":
