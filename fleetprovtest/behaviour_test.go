@@ -62,7 +62,7 @@ func newDesk(t *testing.T, setup func(*fleetprovtest.Server)) *desk {
 // handshake opens a connection up to its CONNECT.
 func (d *desk) handshake(certificate tls.Certificate) *client {
 	d.Helper()
-	c, err := handshake(d.T, d.listener.dial(), clientConfig(d.server, certificate))
+	c, err := handshake(d.T, d.listener.dial(d), clientConfig(d.server, certificate))
 	require.NoError(d, err)
 	return c
 }
@@ -93,7 +93,7 @@ func (d *desk) notAuthorized(certificate tls.Certificate, clientID string) {
 // refused requires that the handshake fails for the client's certificate.
 func (d *desk) refused(certificate tls.Certificate) {
 	d.Helper()
-	err := refusal(d.T, d.listener.dial(), clientConfig(d.server, certificate))
+	err := refusal(d.T, d.listener.dial(d), clientConfig(d.server, certificate))
 	require.ErrorContains(d, err, "tls: bad certificate")
 }
 

@@ -23,7 +23,7 @@ func TestExchangeInCBOR(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.DeviceConfiguration = map[string]string{"Interval": "60"}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(
 		"$aws/certificates/create/cbor/accepted",

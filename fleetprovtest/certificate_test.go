@@ -136,7 +136,7 @@ func TestStatusOfACertificate(t *testing.T) {
 				d.server.Advance(time.Until(certificate.Leaf.NotAfter))
 				d.connect(certificate, "device-1")
 				d.server.Advance(time.Second)
-				err := refusal(d.T, d.listener.dial(), clientConfig(d.server, certificate))
+				err := refusal(d.T, d.listener.dial(d), clientConfig(d.server, certificate))
 				assert.ErrorContains(d, err, "tls: expired certificate")
 				assert.Equal(d, issued.CertificateID, d.server.Certificates()[0].ID, "it is still there")
 			},
@@ -232,7 +232,7 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 
 func TestUnknownCertificates(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	claim := sha256Hex(server.ClaimCertificate().Leaf.Raw)
 	unknown := sha256Hex(nil)
 
@@ -246,6 +246,6 @@ func TestUnknownCertificates(t *testing.T) {
 
 func TestClockCannotBeMovedBack(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	assert.Panics(t, func() { server.Advance(-1) })
 }

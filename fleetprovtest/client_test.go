@@ -21,6 +21,21 @@ import (
 // takes that long unless it hangs.
 const patience = 20 * time.Second
 
+// closeServer closes a server, which must end by itself.
+func closeServer(t testing.TB, server *fleetprovtest.Server) {
+	t.Helper()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		server.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Errorf("Close does not return")
+	}
+}
+
 // client speaks MQTT packet by packet, with no library in between.
 type client struct {
 	t    *testing.T
@@ -30,7 +45,7 @@ type client struct {
 // dial completes the TLS handshake as far as a client can see it.
 func dial(t *testing.T, server *fleetprovtest.Server, config *tls.Config) (*client, error) {
 	t.Helper()
-	raw, err := net.Dial("tcp", server.Listener.Addr().String())
+	raw, err := net.DialTimeout("tcp", server.Listener.Addr().String(), patience)
 	require.NoError(t, err)
 	return handshake(t, raw, config)
 }

@@ -17,7 +17,7 @@ func provisionDevice(t *testing.T, server *fleetprovtest.Server, name string) *c
 
 func TestDevicesSendMessagesToEachOther(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	sender := provisionDevice(t, server, "sender")
 	exact := provisionDevice(t, server, "exact")
 	exact.subscribe("site/1/temperature")

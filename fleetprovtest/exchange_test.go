@@ -114,7 +114,7 @@ func TestDeviceProvisionsAndConnects(t *testing.T) {
 	server.Parameters = []string{"SerialNumber"}
 	server.DeviceConfiguration = map[string]string{"FallbackUrl": "https://www.example.com/test-site"}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)

@@ -13,7 +13,7 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// pipeListener hands out the far ends of pipes.
+// pipeListener accepts the far ends of pipes.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -24,9 +24,15 @@ func newPipeListener() *pipeListener {
 	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-func (l *pipeListener) dial() net.Conn {
+// dial returns the near end of a pipe whose far end the server has accepted.
+func (l *pipeListener) dial(t testing.TB) net.Conn {
+	t.Helper()
 	near, far := net.Pipe()
-	l.conns <- far
+	select {
+	case l.conns <- far:
+	case <-time.After(patience):
+		require.FailNow(t, "the server accepts no connection")
+	}
 	return near
 }
 
@@ -66,7 +72,7 @@ func onPipes(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
 
 func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *pipeListener, clientID string) *client {
 	t.Helper()
-	c, err := handshake(t, listener.dial(), clientConfig(server, server.ClaimCertificate()))
+	c, err := handshake(t, listener.dial(t), clientConfig(server, server.ClaimCertificate()))
 	require.NoError(t, err)
 	c.connect(clientID)
 	return c
@@ -75,14 +81,14 @@ func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *pipeListener
 func TestWholeExchangeRunsInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := onPipes(t)
-		defer server.Close()
+		defer closeServer(t, server)
 		assert.Equal(t, "localhost:8883", server.Endpoint())
 
 		start := time.Now()
 		c := dialPipe(t, server, listener, "device-1")
 		_, certificate := c.provision(`{"SerialNumber":"SN-1"}`)
 
-		device, err := handshake(t, listener.dial(), clientConfig(server, certificate))
+		device, err := handshake(t, listener.dial(t), clientConfig(server, certificate))
 		require.NoError(t, err)
 		device.connect("SN-1")
 		assert.Zero(t, time.Since(start), "nothing in it waits for the clock")
@@ -92,7 +98,7 @@ func TestWholeExchangeRunsInABubble(t *testing.T) {
 func TestDelayIsVirtualAndHoldsUpNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := onPipes(t)
-		defer server.Close()
+		defer closeServer(t, server)
 		server.Inject(fleetprovtest.OpCreateKeysAndCertificate, fleetprovtest.Fault{Delay: 10 * time.Second})
 
 		slow := dialPipe(t, server, listener, "slow")

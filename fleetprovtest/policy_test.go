@@ -404,7 +404,7 @@ func TestPoliciesAreChecked(t *testing.T) {
 		func(s *fleetprovtest.Server) { s.DevicePolicy = "policy" },
 	} {
 		server := fleetprovtest.NewUnstartedServer()
-		defer server.Close()
+		defer closeServer(t, server)
 		set(server)
 		assert.Panics(t, server.Start)
 		assert.Error(t, server.AddPolicy("name", "policy"))

@@ -232,7 +232,7 @@ func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {
 		second.sendSubscribe(1, 1, flowFilters...)
 		second.closed()
 
-		third, err := handshake(t, listener.dial(), clientConfig(server, server.ClaimCertificate()))
+		third, err := handshake(t, listener.dial(t), clientConfig(server, server.ClaimCertificate()))
 		require.NoError(t, err)
 		third.sendConnect("device-1")
 		third.closed()
@@ -262,7 +262,7 @@ func TestThrottledRequestTakesNoFault(t *testing.T) {
 
 func TestOperationWithoutAQuotaIsNotThrottled(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	server.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpRegisterThing: {}}
 	server.Start()
 	c := connectClaim(t, server)

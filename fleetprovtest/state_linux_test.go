@@ -1,6 +1,7 @@
 package fleetprovtest_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -23,7 +24,9 @@ func ownProcess(t *testing.T) bool {
 	if os.Getenv(own) != "" {
 		return true
 	}
-	process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	process := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	process.Env = append(os.Environ(), own+"=1")
 	output, err := process.CombinedOutput()
 	require.NoError(t, err, "%s", output)

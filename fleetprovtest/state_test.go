@@ -190,7 +190,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, test.content, 0o600))
 			server := fleetprovtest.NewUnstartedServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			err := server.KeepState(path)
 			require.Error(t, err)
 			assert.Contains(t, err.Error(), path)
@@ -281,7 +281,7 @@ func TestStateThatCannotBeKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := fleetprovtest.NewUnstartedServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			assert.Error(t, server.KeepState(path))
 		})
 	}
@@ -294,7 +294,7 @@ func TestStateThatCannotBeKept(t *testing.T) {
 func stateOfAServer(t testing.TB, path string) []byte {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	require.NoError(t, server.KeepState(path))
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -110,7 +110,7 @@ func TestResourcesOfTemplates(t *testing.T) {
 			},
 		},
 		{
-			name:  "a policy in a template that is none is refused when it is made",
+			name:  "an invalid policy in a template is refused at registration",
 			fact:  "API_CreatePolicy: a malformed document is refused with status 400",
 			setup: withTemplates("fleet", strings.Replace(inlinePolicy, "iot:Connect", "iot:Fly", 1)),
 			steps: func(d *desk) { d.rejected("fleet", `{"Serial":"1"}`, 400, "InvalidRequest") },

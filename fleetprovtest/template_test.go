@@ -107,7 +107,7 @@ func TestTemplatesByName(t *testing.T) {
 
 func TestTemplatesAreChecked(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	assert.NoError(t, server.AddTemplate(strings.Repeat("a", 36), minimalTemplate))
 	for _, test := range []struct{ name, template, body string }{
 		{"a name of 37 characters", strings.Repeat("a", 37), minimalTemplate},

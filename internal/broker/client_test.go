@@ -76,10 +76,39 @@ func serve(t *testing.T, handler *permissive, config *tls.Config, listener net.L
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(listener) })
 	t.Cleanup(func() {
-		server.Close()
-		serving.Wait()
+		within(t, "the end of the server", func() {
+			server.Close()
+			serving.Wait()
+		})
 	})
 	return server
+}
+
+// within fails the test if f does not return in time.
+func within(t testing.TB, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		require.FailNow(t, "waited in vain for "+what)
+	}
+}
+
+// receive returns what comes from a channel, and fails the test if nothing does.
+func receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(patience):
+		require.FailNow(t, "nothing came from the channel")
+		panic("unreachable")
+	}
 }
 
 type client struct {
@@ -89,7 +118,7 @@ type client struct {
 
 func dial(t *testing.T, addr string) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	conn, err := net.DialTimeout("tcp", addr, patience)
 	require.NoError(t, err)
 	return newClient(t, conn)
 }

@@ -255,7 +255,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 	for range 20 {
 		c := dial(t, addr)
 		c.send(connectPacket("device"))
-		conn := <-conns
+		conn := receive(t, conns)
 		others.Go(func() {
 			for !conn.Over() {
 				conn.After(time.Nanosecond, func() {})
@@ -266,7 +266,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 		c.send(packets.NewControlPacket(packets.Disconnect))
 		c.closed()
 	}
-	others.Wait()
+	within(t, "the ends of all connections", others.Wait)
 	server.Close()
 }
 
@@ -287,7 +287,7 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 		c.connect("device")
 		start := time.Now()
 		c.send(publishPacket("a", "", 0))
-		assert.Zero(t, (<-closed).Sub(start), "the client has not read anything yet")
+		assert.Zero(t, receive(t, closed).Sub(start), "the client has not read anything yet")
 		rest, err := io.ReadAll(c.conn)
 		require.NoError(t, err)
 		assert.Equal(t, "the rest", string(rest))
@@ -414,7 +414,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	server.Close()
 	c.closed()
 	silent.closed()
-	_, err := net.Dial("tcp", addr)
+	_, err := net.DialTimeout("tcp", addr, patience)
 	assert.Error(t, err)
 	require.Eventually(t, func() bool { return !running() }, 10*time.Second, 5*time.Millisecond)
 }

@@ -34,9 +34,9 @@ func FuzzServe(f *testing.F) {
 		}
 		var reading sync.WaitGroup
 		reading.Go(func() { io.Copy(io.Discard, near) })
-		near.Write(data) // fails if the server has had enough
+		near.Write(data) // fails once the server has closed the connection
 		near.Close()
-		reading.Wait()
-		server.Close()
+		reading.Wait() // has the deadline of near
+		within(t, "the end of the server", server.Close)
 	})
 }

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -85,7 +86,9 @@ func holdConnections(clients int) error {
 // the client is gone.
 func measureConnections(tb testing.TB, clients int) (held, left float64) {
 	tb.Helper()
-	command := exec.Command(os.Args[0])
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, os.Args[0])
 	command.Env = append(os.Environ(), clientsVariable+"="+strconv.Itoa(clients))
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
@@ -121,7 +124,7 @@ func measureConnections(tb testing.TB, clients int) (held, left float64) {
 	}}
 	serving := make(chan struct{})
 	go func() { server.Serve(listener); close(serving) }()
-	defer func() { server.Close(); <-serving }()
+	defer within(tb, "the end of the server", func() { server.Close(); <-serving })
 
 	before := memory()
 	_, err = fmt.Fprintln(input, listener.Addr())

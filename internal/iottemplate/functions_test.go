@@ -32,9 +32,9 @@ func withConfiguration(value string) string {
 func TestFunctions(t *testing.T) {
 	const region = `{"Fn::Select": [0, {"Fn::Split": ["-", {"Ref": "Serial"}]}]}`
 	for _, test := range []struct{ name, value, want string }{
-		{"a string stands for itself", `"plain ${Serial}"`, "plain ${Serial}"},
+		{"a string is itself", `"plain ${Serial}"`, "plain ${Serial}"},
 		{"a number is its JSON text", `1.50`, "1.50"},
-		{"a large number loses no digit", `123456789012345678901234567890`, "123456789012345678901234567890"},
+		{"a large number keeps all its digits", `123456789012345678901234567890`, "123456789012345678901234567890"},
 		{"a bool is its JSON text", `true`, "true"},
 		{"Ref is a parameter's value", `{"Ref": "Serial"}`, "EU-42-b"},
 		{"Ref of the certificate's ID", `{"Ref": "AWS::IoT::Certificate::Id"}`, "0a1b"},
@@ -85,16 +85,16 @@ func TestFunctionsWithoutResult(t *testing.T) {
 	for _, test := range []struct{ name, value, want string }{
 		{"an index past the list", `{"Fn::Select": [2, ["a", "b"]]}`, `Fn::Select: the index "2" is out of range: there are 2 elements`},
 		{"an index past every integer", `{"Fn::Select": ["99999999999999999999", ["a"]]}`, `Fn::Select: the index "99999999999999999999" is out of range: there are 1 elements`},
-		{"an index that is no number", `{"Fn::Select": [{"Ref": "Serial"}, ["a"]]}`, `Fn::Select[0]: "EU-42-b" is not an index`},
+		{"an index that is not a number", `{"Fn::Select": [{"Ref": "Serial"}, ["a"]]}`, `Fn::Select[0]: "EU-42-b" is not an index`},
 		{"an element that is null", `{"Fn::Select": [0, [null]]}`, "Fn::Select: element 0 is null"},
 		{"an element that is a list", `{"Fn::Select": [0, [["a"]]]}`, "must be a string, not an array"},
 		{"an element of a string", `{"Fn::Select": [0, {"Fn::FindInMap": ["Regions", "EU", "host"]}]}`, "Fn::Select[1]: must be a list, not a string"},
 		{"a null joined", `{"Fn::Join": ["", ["a", null]]}`, "Fn::Join[1][1]: must be a string, not null"},
 		{"an object joined", `{"Fn::Join": ["", [{"a": "b"}]]}`, "Fn::Join[1][0]: must be a string, not an object"},
 		{"an empty delimiter", `{"Fn::Join": ["", {"Fn::Split": [{"Ref": "Empty"}, "a"]}]}`, "Fn::Join[1].Fn::Split[0]: the delimiter is empty"},
-		{"a mapping that is not there", `{"Fn::FindInMap": [{"Ref": "Serial"}, "EU", "host"]}`, `Fn::FindInMap[0]: there is no mapping "EU-42-b"`},
-		{"a key that is not there", `{"Fn::FindInMap": ["Regions", {"Ref": "Serial"}, "host"]}`, `Fn::FindInMap: the mapping "Regions" has no key "EU-42-b"`},
-		{"a name that is not there", `{"Fn::FindInMap": ["Regions", "EU", {"Ref": "Serial"}]}`, `Fn::FindInMap: the key "EU" of the mapping "Regions" has no "EU-42-b"`},
+		{"an unknown mapping", `{"Fn::FindInMap": [{"Ref": "Serial"}, "EU", "host"]}`, `Fn::FindInMap[0]: there is no mapping "EU-42-b"`},
+		{"an unknown key", `{"Fn::FindInMap": ["Regions", {"Ref": "Serial"}, "host"]}`, `Fn::FindInMap: the mapping "Regions" has no key "EU-42-b"`},
+		{"an unknown name", `{"Fn::FindInMap": ["Regions", "EU", {"Ref": "Serial"}]}`, `Fn::FindInMap: the key "EU" of the mapping "Regions" has no "EU-42-b"`},
 		{"a mapped list for a string", `{"Fn::FindInMap": ["Regions", "EU", "hosts"]}`, "must be a string, not an array"},
 		{"a text over 64 kB", `{"Fn::Sub": "` + strings.Repeat("${Long}", 17) + `"}`, "Fn::Sub: the result has more than 65536 bytes"},
 		{"a text that grows eightfold nine times", eightfold(9), "the result has more than 65536 bytes"},

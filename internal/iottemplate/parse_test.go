@@ -96,7 +96,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a policy of name and document", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "a", "PolicyDocument": "{}"}}`), "Resources.r.Properties: must have either PolicyName or PolicyDocument"},
 		{"an unknown property of a policy", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"Name": "a"}}`), `Resources.r.Properties: "Name" is not one of PolicyName, PolicyDocument`},
 		{"a policy name with a space", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "a b"}}`), `Resources.r.Properties.PolicyName: "a b" is not a policy name: it does not match ^[\w+=,.@-]{1,128}$`},
-		{"a policy document that is no JSON", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"PolicyDocument": "{"}}`), "Resources.r.Properties.PolicyDocument: the policy document is not a JSON object"},
+		{"a policy document that is not JSON", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"PolicyDocument": "{"}}`), "Resources.r.Properties.PolicyDocument: the policy document is not a JSON object"},
 		{"a policy document that is null", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"PolicyDocument": null}}`), "Resources.r.Properties.PolicyDocument: the policy document is not a JSON object"},
 		{"override settings of a policy", resource(`{"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "a"}, "OverrideSettings": {}}`), "Resources.r.OverrideSettings: not available for policies"},
 

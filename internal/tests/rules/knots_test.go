@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"go/ast"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -126,7 +128,9 @@ func outlivesItsFunction(pkg *types.Package, object types.Object) bool {
 // list returns a package and, before it, everything that it imports.
 func list(t *testing.T, root, directory string) []listedPackage {
 	t.Helper()
-	command := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export,ImportMap", "./"+directory)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it may have to compile
+	defer cancel()
+	command := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export,ImportMap", "./"+directory)
 	command.Dir = root
 	command.Stderr = os.Stderr
 	output, err := command.Output()
