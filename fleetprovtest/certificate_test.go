@@ -1,8 +1,12 @@
 package fleetprovtest_test
 
 import (
+	"context"
 	"crypto/tls"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -248,4 +252,41 @@ func TestClockCannotBeMovedBack(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	defer closeServer(t, server)
 	assert.Panics(t, func() { server.Advance(-1) })
+}
+
+// atWarning is a log handler that does something while a warning is logged.
+type atWarning struct {
+	slog.Handler
+	do func()
+}
+
+func (h atWarning) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h atWarning) Handle(_ context.Context, r slog.Record) error {
+	if r.Level == slog.LevelWarn && strings.Contains(r.Message, "policy") {
+		h.do()
+	}
+	return nil
+}
+
+func (h atWarning) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// The server looks up what a certificate may do, and logs a warning about a policy, just
+// before it remembers the connection as one to drop.
+func TestCertificateThatIsDeactivatedDuringConnectCannotConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *desk
+		d = newDesk(t, func(s *fleetprovtest.Server) {
+			withTemplates("fleet", typedTemplate("pump", "basel"))(s)
+			s.Logger = slog.New(atWarning{slog.DiscardHandler, func() {
+				for _, c := range d.server.Certificates() {
+					assert.NoError(t, d.server.UpdateCertificate(c.ID, "INACTIVE"))
+				}
+			}})
+		})
+		_, certificate := d.enrol("fleet", `{"ThingName":"a"}`)
+		c := d.handshake(certificate)
+		c.sendConnect("a")
+		c.closedAfter(0)
+	})
 }
