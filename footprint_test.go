@@ -125,14 +125,14 @@ func TestFirmwareLinksNothingItDoesNotUse(t *testing.T) {
 	links := func(symbol string) bool { return strings.Contains(string(symbols), " "+symbol) }
 	require.True(t, links(modulePath+".(*Provisioner).Provision"))
 	for unwanted, user := range map[string]string{
-		modulePath + ".(*record).marshal":                "Ensure and Renew",
-		"crypto/x509.CreateCertificateRequest":           "WithGeneratedKey and WithPrivateKey",
-		modulePath + "/internal/exchange.(*cborDecoder)": "WithCBOR",
-		"log/slog.(*commonHandler)":                      "WithLogger",
-		"github.com/fxamacker/cbor":                      "nobody",
-		"golang.org/x/net/idna":                          "nobody",
-		"regexp.":                                        "nobody",
-		"embed.FS":                                       "nobody",
+		modulePath + "/internal/journal.(*record).marshal": "Ensure and Renew",
+		"crypto/x509.CreateCertificateRequest":             "WithGeneratedKey and WithPrivateKey",
+		modulePath + "/internal/exchange.(*cborDecoder)":   "WithCBOR",
+		"log/slog.(*commonHandler)":                        "WithLogger",
+		"github.com/fxamacker/cbor":                        "nobody",
+		"golang.org/x/net/idna":                            "nobody",
+		"regexp.":                                          "nobody",
+		"embed.FS":                                         "nobody",
 	} {
 		assert.False(t, links(unwanted), "%s is linked, which is for %s", unwanted, user)
 	}
