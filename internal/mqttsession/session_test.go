@@ -461,7 +461,7 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 		}
 		<-time.After(time.Second) // less than the keep-alive, after which paho gives up by itself
 		stacks := make([]byte, 1<<20)
-		require.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "paho.mqtt.golang.")
+		require.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "github.com/eclipse/paho%2emqtt%2egolang.")
 	})
 }
 
