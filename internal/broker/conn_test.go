@@ -18,6 +18,7 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/testca"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 func TestMessagesAreRoutedByFilter(t *testing.T) {
@@ -255,7 +256,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 	for range 20 {
 		c := dial(t, addr)
 		c.send(connectPacket("device"))
-		conn := <-conns
+		conn := provtest.Wait(t, conns)
 		others.Go(func() {
 			for open := true; open; {
 				conn.After(time.Nanosecond, func() {})

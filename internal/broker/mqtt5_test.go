@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // connect5 is a CONNECT of MQTT 5 as the client "device", with a keep-alive of
@@ -396,7 +397,7 @@ func TestFail(t *testing.T) {
 			c.reads(test.want)
 			c.closed()
 			c.conn.Close()
-			assert.Equal(t, denied, <-ended)
+			assert.Equal(t, denied, provtest.Wait(t, ended))
 		})
 	}
 }

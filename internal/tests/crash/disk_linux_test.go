@@ -164,7 +164,7 @@ func TestEnsureOnADiskThatFailsAtEachWrite(t *testing.T) {
 		dir, remount := smallDisk(t, t.TempDir())
 		store := &diskStore{dir, func() { failure.fail(t, dir, remount) }, at}
 
-		credentials, err := device.provisioner.Ensure(t.Context(), store, device.parameters)
+		credentials, err := device.provisioner.Ensure(provtest.Context(t), store, device.parameters)
 		if row.isDelete && failure.takesDelete {
 			assert.NoError(t, err)
 		} else {
@@ -178,7 +178,7 @@ func TestEnsureOnADiskThatFailsAtEachWrite(t *testing.T) {
 
 		failure.mend(t, dir, remount)
 		registrations := device.registrations()
-		again, err := device.provisioner.Ensure(t.Context(), dir, device.parameters)
+		again, err := device.provisioner.Ensure(provtest.Context(t), dir, device.parameters)
 		require.NoError(t, err)
 		assert.Equal(t, []string{again.CertificateID}, device.active())
 		if credentials != nil {
@@ -187,7 +187,7 @@ func TestEnsureOnADiskThatFailsAtEachWrite(t *testing.T) {
 		if row.journal {
 			assert.Equal(t, registrations, device.registrations(), "all that was left to do was to write")
 		}
-		stored, err := fleetprov.LoadCredentials(t.Context(), dir)
+		stored, err := fleetprov.LoadCredentials(provtest.Context(t), dir)
 		require.NoError(t, err)
 		assert.Equal(t, again, stored)
 		names := []string{"credentials.pem"}
@@ -212,13 +212,13 @@ func TestRenewOnADiskThatFailsAtEachWrite(t *testing.T) {
 	}, func(t *testing.T, at int, row diskRow, failure diskFailure) {
 		device := newDiskDevice(t, fleetprov.WithGeneratedKey())
 		dir, remount := smallDisk(t, t.TempDir())
-		old, err := device.provisioner.Ensure(t.Context(), dir, device.parameters)
+		old, err := device.provisioner.Ensure(provtest.Context(t), dir, device.parameters)
 		require.NoError(t, err)
-		before, err := dir.Get(t.Context(), "credentials.pem")
+		before, err := dir.Get(provtest.Context(t), "credentials.pem")
 		require.NoError(t, err)
 		store := &diskStore{dir, func() { failure.fail(t, dir, remount) }, at}
 
-		renewed, err := device.provisioner.Renew(t.Context(), store, device.parameters)
+		renewed, err := device.provisioner.Renew(provtest.Context(t), store, device.parameters)
 		if row.isDelete && failure.takesDelete {
 			assert.NoError(t, err)
 		} else {
@@ -226,7 +226,7 @@ func TestRenewOnADiskThatFailsAtEachWrite(t *testing.T) {
 		}
 		assert.Equal(t, row.minted, len(device.server.Certificates()) > 1)
 		assert.Equal(t, row.accepted, renewed != nil, "what AWS accepted is returned")
-		current, err := fleetprov.LoadCredentials(t.Context(), dir)
+		current, err := fleetprov.LoadCredentials(provtest.Context(t), dir)
 		require.NoError(t, err)
 		if row.isDelete {
 			assert.Equal(t, renewed, current)
@@ -237,7 +237,7 @@ func TestRenewOnADiskThatFailsAtEachWrite(t *testing.T) {
 		failure.mend(t, dir, remount)
 		registrations := device.registrations()
 		if !row.isDelete || !failure.takesDelete {
-			current, err = device.provisioner.Renew(t.Context(), dir, device.parameters)
+			current, err = device.provisioner.Renew(provtest.Context(t), dir, device.parameters)
 			require.NoError(t, err)
 		}
 		assert.Equal(t, []string{old.CertificateID, current.CertificateID}, device.active())
@@ -248,7 +248,7 @@ func TestRenewOnADiskThatFailsAtEachWrite(t *testing.T) {
 		if row.journal {
 			assert.Equal(t, registrations, device.registrations(), "all that was left to do was to write")
 		}
-		stored, err := fleetprov.LoadCredentials(t.Context(), dir)
+		stored, err := fleetprov.LoadCredentials(provtest.Context(t), dir)
 		require.NoError(t, err)
 		assert.Equal(t, current, stored)
 		storeHas(t, dir, "previous.pem", string(before))
@@ -264,7 +264,7 @@ func TestTheProofKeepsRoomForTheJournal(t *testing.T) {
 	device := newDiskDevice(t)
 	dir, _ := smallDisk(t, t.TempDir())
 	full := sync.OnceFunc(func() { fillDisk(t, dir, 0) })
-	credentials, err := device.provisioner.Ensure(t.Context(), &diskStore{dir, full, 1}, device.parameters)
+	credentials, err := device.provisioner.Ensure(provtest.Context(t), &diskStore{dir, full, 1}, device.parameters)
 	require.NoError(t, err)
 	assert.Equal(t, []string{credentials.CertificateID}, device.active())
 	assert.Len(t, device.server.Certificates(), 1)
@@ -288,7 +288,7 @@ func TestDisksThatAreNearlyFull(t *testing.T) {
 				try := func(job job) *fleetprov.Credentials {
 					fillDisk(t, store, free)
 					asked := len(device.server.Requests())
-					credentials, err := job(device.provisioner, t.Context(), store, device.parameters)
+					credentials, err := job(device.provisioner, provtest.Context(t), store, device.parameters)
 					if err != nil {
 						assert.ErrorIs(t, err, syscall.ENOSPC)
 						assert.ErrorContains(t, err, "free space")
@@ -305,7 +305,7 @@ func TestDisksThatAreNearlyFull(t *testing.T) {
 					storeHoldsOnly(t, store, "credentials.pem")
 				} else {
 					storeHoldsOnly(t, store)
-					_, err := device.provisioner.Ensure(t.Context(), store, device.parameters)
+					_, err := device.provisioner.Ensure(provtest.Context(t), store, device.parameters)
 					require.NoError(t, err)
 				}
 				if try((*fleetprov.Provisioner).Renew) != nil {

@@ -138,8 +138,7 @@ func (k *killer) kill(d killDevice) bool {
 func (k *killer) boot(d killDevice, after time.Duration) (took time.Duration, killed bool) {
 	order, err := json.Marshal(map[string]any{"Device": d, "Renew": k.renew})
 	require.NoError(k.t, err)
-	process := exec.Command(os.Args[0], "-test.run=^TestKillProcessThatBoots$")
-	process.Env = append(os.Environ(), killOrder+"="+string(order))
+	process := provtest.Process(provtest.Context(k.t), "TestKillProcessThatBoots", killOrder+"="+string(order))
 	output, err := process.StdoutPipe()
 	require.NoError(k.t, err)
 	process.Stderr = os.Stderr
@@ -303,7 +302,7 @@ func TestRenewSurvivesKill(t *testing.T) {
 	for !k.enough() {
 		device := provisioned()
 		old := k.look(device)
-		before, err := device.Store.Get(t.Context(), "credentials.pem")
+		before, err := device.Store.Get(provtest.Context(t), "credentials.pem")
 		require.NoError(t, err)
 		for range 1 + k.random.IntN(6) {
 			killed := k.kill(device)

@@ -10,12 +10,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 func TestDirStoreProcessThatPutsAndDeletes(t *testing.T) {
 	store, _ := inStoreProcess(t)
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("data")))
-	require.NoError(t, store.Delete(t.Context(), "credentials.pem"))
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("data")))
+	require.NoError(t, store.Delete(provtest.Context(t), "credentials.pem"))
 }
 
 // What a crash leaves cannot be seen from a process that lives on, but the order

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // ownMounts are the attributes of a process whose mounts nobody else sees, and
@@ -48,10 +49,10 @@ func TestDirStoreOnAFullDisk(t *testing.T) {
 		return
 	}
 	store, _ := smallDisk(t, directory)
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
-	require.NoError(t, store.Put(t.Context(), "previous.pem", make([]byte, 30_000)))
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("old")))
+	require.NoError(t, store.Put(provtest.Context(t), "previous.pem", make([]byte, 30_000)))
 
-	err := store.Put(t.Context(), "credentials.pem", make([]byte, 60_000))
+	err := store.Put(provtest.Context(t), "credentials.pem", make([]byte, 60_000))
 
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	assert.ErrorContains(t, err, filepath.Join(string(store), "credentials.pem"))
@@ -59,8 +60,8 @@ func TestDirStoreOnAFullDisk(t *testing.T) {
 	storeHas(t, store, "credentials.pem", "old")
 	storeHoldsOnly(t, store, "credentials.pem", "previous.pem")
 
-	require.NoError(t, store.Delete(t.Context(), "previous.pem"), "Delete works on a full disk: it makes room")
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", make([]byte, 30_000)))
+	require.NoError(t, store.Delete(provtest.Context(t), "previous.pem"), "Delete works on a full disk: it makes room")
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", make([]byte, 30_000)))
 }
 
 func TestDirStoreOnADiskThatWasFullBefore(t *testing.T) {
@@ -77,12 +78,12 @@ func TestDirStoreOnADiskThatWasFullBefore(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.NoError(t, filler.Close())
 
-	require.ErrorIs(t, store.Put(t.Context(), "pending.pem", []byte("first")), syscall.ENOSPC)
+	require.ErrorIs(t, store.Put(provtest.Context(t), "pending.pem", []byte("first")), syscall.ENOSPC)
 
-	_, err = store.Get(t.Context(), "pending.pem")
+	_, err = store.Get(provtest.Context(t), "pending.pem")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, os.Remove(filler.Name()))
-	require.NoError(t, store.Put(t.Context(), "pending.pem", []byte("first")))
+	require.NoError(t, store.Put(provtest.Context(t), "pending.pem", []byte("first")))
 }
 
 func TestDirStoreOnAReadOnlyDisk(t *testing.T) {
@@ -92,25 +93,25 @@ func TestDirStoreOnAReadOnlyDisk(t *testing.T) {
 	}
 	store, remount := smallDisk(t, directory)
 	missing := store + "-missing"
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("old")))
 	remount(syscall.MS_RDONLY)
 
-	_, lock := store.Lock(t.Context())
-	_, firstLock := missing.Lock(t.Context())
+	_, lock := store.Lock(provtest.Context(t))
+	_, firstLock := missing.Lock(provtest.Context(t))
 	for call, err := range map[string]error{
-		"Put":        store.Put(t.Context(), "credentials.pem", []byte("new")),
-		"Delete":     store.Delete(t.Context(), "credentials.pem"),
+		"Put":        store.Put(provtest.Context(t), "credentials.pem", []byte("new")),
+		"Delete":     store.Delete(provtest.Context(t), "credentials.pem"),
 		"Lock":       lock,
-		"first Put":  missing.Put(t.Context(), "credentials.pem", []byte("new")),
+		"first Put":  missing.Put(provtest.Context(t), "credentials.pem", []byte("new")),
 		"first Lock": firstLock,
 	} {
 		assert.ErrorIs(t, err, syscall.EROFS, call)
 		assert.ErrorContains(t, err, "remount it", call)
 	}
 	storeHas(t, store, "credentials.pem", "old")
-	require.NoError(t, missing.Delete(t.Context(), "credentials.pem"))
+	require.NoError(t, missing.Delete(provtest.Context(t), "credentials.pem"))
 
 	remount(0)
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("new")))
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("new")))
 	storeHas(t, store, "credentials.pem", "new")
 }

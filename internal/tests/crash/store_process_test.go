@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // storeProcess names, in a process of its own, the store that it works on.
@@ -25,8 +25,7 @@ const storeProcess = "FLEETPROV_TEST_STORE"
 // waits until that says that it is ready. It lives until it is killed.
 func startStoreProcess(t *testing.T, test string, store fleetprov.DirStore) (kill func()) {
 	t.Helper()
-	process := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
-	process.Env = append(os.Environ(), storeProcess+"="+string(store))
+	process := provtest.Process(provtest.Context(t), test, storeProcess+"="+string(store))
 	process.Stderr = os.Stderr
 	input, err := process.StdinPipe() // it ends with this process at the latest
 	require.NoError(t, err)
@@ -98,11 +97,11 @@ func TestDirStoreSurvivesKill(t *testing.T) {
 		<-instant.C
 		kill()
 
-		data, err := store.Get(t.Context(), "credentials.pem")
+		data, err := store.Get(provtest.Context(t), "credentials.pem")
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(data, a) || bytes.Equal(data, b), "torn: %d bytes", len(data))
 		if i%2 == 0 { // every other time the next process has to cope
-			require.NoError(t, store.Put(t.Context(), "credentials.pem", a))
+			require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", a))
 			storeHoldsOnly(t, store, "credentials.pem")
 		}
 	}
@@ -121,15 +120,15 @@ func TestDirStoreLockKeepsProcessesApart(t *testing.T) {
 	store := newStore(t)
 	kill := startStoreProcess(t, "TestDirStoreProcessThatLocks", store)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+	ctx, cancel := context.WithTimeout(provtest.Context(t), 250*time.Millisecond)
 	defer cancel()
 	_, err := store.Lock(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, string(store))
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("data")), "it is for Ensure, not for Put")
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("data")), "it is for Ensure, not for Put")
 
 	kill()
-	unlock, err := store.Lock(t.Context())
+	unlock, err := store.Lock(provtest.Context(t))
 	require.NoError(t, err, "the lock ends with its process")
 	require.NoError(t, unlock())
 }

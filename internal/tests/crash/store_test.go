@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 var (
@@ -50,7 +51,7 @@ func storeHas(t testing.TB, store fleetprov.Store, name, want string) {
 }
 
 func TestDirStoreKeepsWhatIsPut(t *testing.T) {
-	store, ctx := newStore(t), t.Context()
+	store, ctx := newStore(t), provtest.Context(t)
 
 	_, err := store.Get(ctx, "credentials.pem")
 	require.ErrorIs(t, err, fs.ErrNotExist)
@@ -74,9 +75,9 @@ func TestDirStoreKeepsWhatIsPut(t *testing.T) {
 func TestDirStoreDoesNotMakeTheDirectoryAboveItsOwn(t *testing.T) {
 	mount := filepath.Join(t.TempDir(), "data")
 	store := fleetprov.DirStore(filepath.Join(mount, "store"))
-	_, lock := store.Lock(t.Context())
+	_, lock := store.Lock(provtest.Context(t))
 	for call, err := range map[string]error{
-		"Put":  store.Put(t.Context(), "credentials.pem", nil),
+		"Put":  store.Put(provtest.Context(t), "credentials.pem", nil),
 		"Lock": lock,
 	} {
 		assert.ErrorIs(t, err, fs.ErrNotExist, call)
@@ -88,7 +89,7 @@ func TestDirStoreDoesNotMakeTheDirectoryAboveItsOwn(t *testing.T) {
 func TestDirStoreInTheWorkingDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, store := range []fleetprov.DirStore{"store", "./other/", "."} {
-		require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("here")), store)
+		require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("here")), store)
 		storeHas(t, store, "credentials.pem", "here")
 	}
 }
@@ -110,7 +111,7 @@ func TestDirStoreRefusesNames(t *testing.T) {
 		"a zero byte":             "credentials\x00.pem",
 	} {
 		store := newStore(t)
-		for call, err := range storeCalls(t.Context(), store, name) {
+		for call, err := range storeCalls(provtest.Context(t), store, name) {
 			assert.ErrorIs(t, err, fs.ErrInvalid, "%s: %s", call, what)
 		}
 		assert.NoDirExists(t, string(store), what)
@@ -119,8 +120,8 @@ func TestDirStoreRefusesNames(t *testing.T) {
 
 func TestDirStoreNeedsAPath(t *testing.T) {
 	t.Chdir(t.TempDir())
-	calls := storeCalls(t.Context(), "", "credentials.pem")
-	_, calls["Lock"] = fleetprov.DirStore("").Lock(t.Context())
+	calls := storeCalls(provtest.Context(t), "", "credentials.pem")
+	_, calls["Lock"] = fleetprov.DirStore("").Lock(provtest.Context(t))
 	for call, err := range calls {
 		assert.ErrorIs(t, err, fs.ErrInvalid, call)
 	}
@@ -129,8 +130,8 @@ func TestDirStoreNeedsAPath(t *testing.T) {
 
 func TestDirStoreLooksAtTheContextFirst(t *testing.T) {
 	store := newStore(t)
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
-	ctx, cancel := context.WithCancel(t.Context())
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("old")))
+	ctx, cancel := context.WithCancel(provtest.Context(t))
 	cancel()
 
 	calls := storeCalls(ctx, store, "credentials.pem")
@@ -145,16 +146,16 @@ func TestDirStoreBoundsAFile(t *testing.T) {
 	const limit = 1 << 20
 	store := newStore(t)
 	path := filepath.Join(string(store), "credentials.pem")
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", make([]byte, limit)))
-	data, err := store.Get(t.Context(), "credentials.pem")
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", make([]byte, limit)))
+	data, err := store.Get(provtest.Context(t), "credentials.pem")
 	require.NoError(t, err)
 	require.Len(t, data, limit)
 
-	require.ErrorIs(t, store.Put(t.Context(), "credentials.pem", make([]byte, limit+1)), fs.ErrInvalid)
+	require.ErrorIs(t, store.Put(provtest.Context(t), "credentials.pem", make([]byte, limit+1)), fs.ErrInvalid)
 	// A file with a hole, of a size no memory has. A 32-bit system does not even open a
 	// larger one.
 	require.NoError(t, os.Truncate(path, min(1<<40, math.MaxInt)))
-	_, err = store.Get(t.Context(), "credentials.pem")
+	_, err = store.Get(provtest.Context(t), "credentials.pem")
 	require.ErrorIs(t, err, fs.ErrInvalid)
 	assert.ErrorContains(t, err, path)
 }
@@ -171,7 +172,7 @@ func TestDirStoreRefusesWhatIsNotAFile(t *testing.T) {
 		"a directory with contents": func(path string) error { return os.MkdirAll(filepath.Join(path, "below"), 0o700) },
 	} {
 		store := newStore(t)
-		require.NoError(t, store.Put(t.Context(), "pending.pem", []byte("within")))
+		require.NoError(t, store.Put(provtest.Context(t), "pending.pem", []byte("within")))
 		path := filepath.Join(string(store), "credentials.pem")
 		if err := place(path); err != nil {
 			t.Logf("%s cannot be made here: %v", what, err)
@@ -180,7 +181,7 @@ func TestDirStoreRefusesWhatIsNotAFile(t *testing.T) {
 		before, err := os.Lstat(path)
 		require.NoError(t, err)
 
-		for call, err := range storeCalls(t.Context(), store, "credentials.pem") {
+		for call, err := range storeCalls(provtest.Context(t), store, "credentials.pem") {
 			assert.ErrorIs(t, err, fs.ErrInvalid, "%s: %s", call, what)
 			assert.ErrorContains(t, err, path, "%s: %s", call, what)
 		}
@@ -199,14 +200,14 @@ func TestDirStoreErrorsTellNothingOfTheContent(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(string(store), "credentials.pem"), 0o700))
 	secret := bytes.Repeat([]byte("secret"), 1<<18)
 	for _, data := range [][]byte{secret, secret[:6]} {
-		err := store.Put(t.Context(), "credentials.pem", data)
+		err := store.Put(provtest.Context(t), "credentials.pem", data)
 		require.Error(t, err)
 		assert.NotContains(t, fmt.Sprintf("%+v", err), "secret")
 	}
 }
 
 func TestDirStoreIsReadWholeWhileItIsWritten(t *testing.T) {
-	store, ctx := newStore(t), t.Context()
+	store, ctx := newStore(t), provtest.Context(t)
 	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1+i*5000) }
 	require.NoError(t, store.Put(ctx, "credentials.pem", content(0)))
 
@@ -263,12 +264,12 @@ func TestDirStoreLockKeepsGoroutinesApart(t *testing.T) {
 	var group sync.WaitGroup
 	for range goroutines {
 		group.Go(func() {
-			unlock, err := store.Lock(t.Context())
+			unlock, err := store.Lock(provtest.Context(t))
 			if !assert.NoError(t, err) {
 				return
 			}
 			holders++
-			assert.NoError(t, store.Put(t.Context(), "credentials.pem", nil), "the holder can write")
+			assert.NoError(t, store.Put(provtest.Context(t), "credentials.pem", nil), "the holder can write")
 			assert.NoError(t, unlock())
 		})
 	}

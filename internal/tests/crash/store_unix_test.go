@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 const storeNobody = 65534
@@ -39,8 +40,8 @@ func inOwnProcess(t *testing.T, attributes *syscall.SysProcAttr) (directory stri
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.Chown(made, storeNobody, storeNobody))
 	}
-	process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	process.Env = append(os.Environ(), own+"="+made)
+	process := provtest.Process(provtest.Context(t), t.Name(), own+"="+made)
+	process.Args = append(process.Args, "-test.v")
 	process.SysProcAttr = attributes
 	output, err := process.CombinedOutput()
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
@@ -80,7 +81,7 @@ func TestDirStoreRefusesADirectoryThatOthersCanWrite(t *testing.T) {
 	} {
 		t.Run(row.is, func(t *testing.T) {
 			store := newStore(t)
-			require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
+			require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("old")))
 			require.NoError(t, os.Chmod(string(store), row.mode))
 			if row.owner != 0 {
 				if os.Geteuid() != 0 {
@@ -89,8 +90,8 @@ func TestDirStoreRefusesADirectoryThatOthersCanWrite(t *testing.T) {
 				require.NoError(t, os.Chown(string(store), row.owner, -1))
 			}
 
-			calls := storeCalls(t.Context(), store, "credentials.pem")
-			unlock, err := store.Lock(t.Context())
+			calls := storeCalls(provtest.Context(t), store, "credentials.pem")
+			unlock, err := store.Lock(provtest.Context(t))
 			calls["Lock"] = err
 			for call, err := range calls {
 				if row.reason == "" {
@@ -110,14 +111,14 @@ func TestDirStoreRefusesADirectoryThatOthersCanWrite(t *testing.T) {
 
 func TestDirStoreMayBeBehindALink(t *testing.T) {
 	store := newStore(t)
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("data")))
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("data")))
 	link := filepath.Join(t.TempDir(), "link")
 	require.NoError(t, os.Symlink(string(store), link))
 
 	storeHas(t, fleetprov.DirStore(link), "credentials.pem", "data")
 
 	require.NoError(t, os.Chmod(string(store), 0o777))
-	_, err := fleetprov.DirStore(link).Get(t.Context(), "credentials.pem")
+	_, err := fleetprov.DirStore(link).Get(provtest.Context(t), "credentials.pem")
 	require.ErrorIs(t, err, fs.ErrPermission, "what counts is the directory itself")
 }
 
@@ -127,9 +128,9 @@ func TestDirStoreIsNotHeldUpByAPipe(t *testing.T) {
 	for _, name := range []string{"credentials.pem", ".lock", ".write-lock"} {
 		require.NoError(t, syscall.Mkfifo(filepath.Join(string(store), name), 0o600))
 	}
-	calls := storeCalls(t.Context(), store, "credentials.pem")
-	_, calls["Lock"] = store.Lock(t.Context())
-	calls["Put of another name"] = store.Put(t.Context(), "pending.pem", nil)
+	calls := storeCalls(provtest.Context(t), store, "credentials.pem")
+	_, calls["Lock"] = store.Lock(provtest.Context(t))
+	calls["Put of another name"] = store.Put(provtest.Context(t), "pending.pem", nil)
 	for call, err := range calls {
 		assert.ErrorIs(t, err, fs.ErrInvalid, call)
 	}
@@ -166,9 +167,9 @@ func TestDirStoreIsPrivateFromBirth(t *testing.T) {
 	})
 	for i := range 100 {
 		store := fleetprov.DirStore(filepath.Join(parent, strconv.Itoa(i)))
-		unlock, err := store.Lock(t.Context())
+		unlock, err := store.Lock(provtest.Context(t))
 		require.NoError(t, err)
-		require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("secret")))
+		require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("secret")))
 		require.NoError(t, unlock())
 		for _, name := range []string{"credentials.pem", ".lock", ".write-lock"} {
 			info, err := os.Stat(filepath.Join(string(store), name))
@@ -192,9 +193,9 @@ func TestDirStoreWorksUnderAnyUmask(t *testing.T) {
 		syscall.Umask(umask)
 		store := fleetprov.DirStore(filepath.Join(directory, name))
 		for _, content := range []string{"one", "two"} {
-			unlock, err := store.Lock(t.Context())
+			unlock, err := store.Lock(provtest.Context(t))
 			require.NoError(t, err, "umask %o", umask)
-			require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte(content)), "umask %o", umask)
+			require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte(content)), "umask %o", umask)
 			storeHas(t, store, "credentials.pem", content)
 			require.NoError(t, unlock())
 		}
@@ -213,24 +214,24 @@ func TestDirStoreWithoutTheRightToWrite(t *testing.T) {
 	}
 	becomeNobody(t)
 	store := fleetprov.DirStore(filepath.Join(directory, "store"))
-	require.NoError(t, store.Put(t.Context(), "credentials.pem", []byte("old")))
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("old")))
 	require.NoError(t, os.Chmod(string(store), 0o500))
 
 	for call, err := range map[string]error{
-		"Put":    store.Put(t.Context(), "credentials.pem", []byte("new")),
-		"Delete": store.Delete(t.Context(), "credentials.pem"),
+		"Put":    store.Put(provtest.Context(t), "credentials.pem", []byte("new")),
+		"Delete": store.Delete(provtest.Context(t), "credentials.pem"),
 	} {
 		assert.ErrorIs(t, err, fs.ErrPermission, call)
 		assert.ErrorIs(t, err, syscall.EACCES, call)
 		assert.ErrorContains(t, err, string(store), call)
 	}
-	_, err := store.Lock(t.Context())
+	_, err := store.Lock(provtest.Context(t))
 	assert.ErrorIs(t, err, fs.ErrPermission)
 	storeHas(t, store, "credentials.pem", "old")
 
 	require.NoError(t, os.Chmod(string(store), 0))
 	t.Cleanup(func() { os.Chmod(string(store), 0o700) }) // or it cannot be removed
-	_, err = store.Get(t.Context(), "credentials.pem")
+	_, err = store.Get(provtest.Context(t), "credentials.pem")
 	assert.ErrorIs(t, err, fs.ErrPermission)
 	assert.NotErrorIs(t, err, fs.ErrNotExist, "a device that cannot look must not think that it is new")
 }

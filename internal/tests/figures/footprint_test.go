@@ -44,8 +44,8 @@ func TestGoroutinesOfOneRun(t *testing.T) {
 			claim := filepath.Join(t.TempDir(), "claim.pfx")
 			require.NoError(t, os.WriteFile(claim, server.ClaimPFX(provtest.Password), 0o600))
 
-			device := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDeviceProcessThatCountsGoroutines$")
-			device.Env = append(os.Environ(), goroutineRun+"="+run.name, "ENDPOINT="+server.Endpoint(), "CLAIM_PFX="+claim)
+			device := provtest.Process(provtest.Context(t), "TestDeviceProcessThatCountsGoroutines",
+				goroutineRun+"="+run.name, "ENDPOINT="+server.Endpoint(), "CLAIM_PFX="+claim)
 			output, err := device.CombinedOutput()
 			assert.NoError(t, err, "%s", output)
 			assert.Len(t, server.Things(), 1)
@@ -71,7 +71,7 @@ func TestDeviceProcessThatCountsGoroutines(t *testing.T) {
 		options := append(run.options, fleetprov.WithDialer(count.dial), fleetprov.WithProgress(count.progress))
 		provisioner, err := fleetprov.New(os.Getenv("ENDPOINT"), provtest.Template, claim, options...)
 		require.NoError(t, err)
-		_, err = provisioner.Provision(t.Context(), nil)
+		_, err = provisioner.Provision(provtest.Context(t), nil)
 		require.NoError(t, err)
 		assert.LessOrEqual(t, count.peak.Load(), int64(maxGoroutines))
 		assert.Greater(t, count.peak.Load(), int64(5), "paho's are counted")

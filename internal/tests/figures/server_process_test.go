@@ -2,13 +2,13 @@ package figures_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"testing"
 
@@ -51,8 +51,7 @@ func TestServerProcess(t *testing.T) {
 // startServerProcess starts an endpoint that ends with the benchmark.
 func startServerProcess(b *testing.B) serverProcess {
 	b.Helper()
-	process := exec.Command(os.Args[0], "-test.run=^TestServerProcess$")
-	process.Env = append(os.Environ(), serverOrder+"=1")
+	process := provtest.Process(context.Background(), "TestServerProcess", serverOrder+"=1") // it ends with its input
 	process.Stderr = os.Stderr
 	stdin, err := process.StdinPipe()
 	require.NoError(b, err)

@@ -130,7 +130,7 @@ func TestTLSConfigIsNewEachTime(t *testing.T) {
 func TestIdentityProvisionsAgainUnderTheThingName(t *testing.T) {
 	server := provtest.NewServer(t)
 	claim := provtest.Claim(t, server)
-	first, err := provtest.NewProvisioner(t, server).Provision(t.Context(), map[string]string{"SerialNumber": "12345"})
+	first, err := provtest.NewProvisioner(t, server).Provision(provtest.Context(t), map[string]string{"SerialNumber": "12345"})
 	require.NoError(t, err)
 	assert.Equal(t, "12345", first.ThingName)
 	identity, err := first.Identity()
@@ -140,7 +140,7 @@ func TestIdentityProvisionsAgainUnderTheThingName(t *testing.T) {
 
 	provisioner, err := fleetprov.New(first.Endpoint, provtest.Template, identity)
 	require.NoError(t, err)
-	second, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": "12345"})
+	second, err := provisioner.Provision(provtest.Context(t), map[string]string{"SerialNumber": "12345"})
 	require.NoError(t, err)
 	assert.Equal(t, "12345", second.ThingName)
 	assert.NotEqual(t, first.CertificateID, second.CertificateID)
@@ -153,7 +153,7 @@ func TestIdentityProvisionsAgainUnderTheThingName(t *testing.T) {
 
 	provisioner, err = fleetprov.New(first.Endpoint, provtest.Template, identity, fleetprov.WithClientID("gateway-7"))
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Equal(t, "gateway-7", server.Requests()[8].ClientID, "what is asked for goes before what is guessed")
 }
@@ -265,7 +265,7 @@ func TestPFXIsReadBack(t *testing.T) {
 
 			provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, identity)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			assert.NoError(t, err, "the key is in it")
 
 			_, err = fleetprov.ParsePFX(data, "another")

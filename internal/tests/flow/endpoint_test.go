@@ -52,7 +52,7 @@ func TestEndpointForms(t *testing.T) {
 					return nil, away
 				}))
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			assert.ErrorIs(t, err, away)
 			assert.Equal(t, dialled, got)
 		})
@@ -178,7 +178,7 @@ func TestALPNIsNegotiatedOnPort443Only(t *testing.T) {
 		t.Run(endpoint, func(t *testing.T) {
 			provisioner, err := fleetprov.New(endpoint, provtest.Template, provtest.Claim(t, server), trusted, dialTo(server))
 			require.NoError(t, err)
-			credentials, err := provisioner.Provision(t.Context(), nil)
+			credentials, err := provisioner.Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			assert.Equal(t, protocol, states.last(t).NegotiatedProtocol)
 			assert.Equal(t, awsHost, states.last(t).ServerName)

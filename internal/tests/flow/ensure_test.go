@@ -47,38 +47,38 @@ func (s readOnly) Lock(context.Context) (func() error, error) {
 func TestEnsureReturnsWhatIsStoredAtOnce(t *testing.T) {
 	server := provtest.NewServer(t)
 	store := provtest.NewMemStore()
-	first, err := provtest.NewProvisioner(t, server).Ensure(t.Context(), store, map[string]string{"SerialNumber": "1"})
+	first, err := provtest.NewProvisioner(t, server).Ensure(provtest.Context(t), store, map[string]string{"SerialNumber": "1"})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"credentials.pem"}, store.Names(), "the journal is gone")
 
-	again, err := provtest.NewProvisioner(t, server, noDial(t)).Ensure(t.Context(), readOnly{store, t}, nil)
+	again, err := provtest.NewProvisioner(t, server, noDial(t)).Ensure(provtest.Context(t), readOnly{store, t}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, first, again)
 
-	loaded, err := fleetprov.LoadCredentials(t.Context(), readOnly{store, t})
+	loaded, err := fleetprov.LoadCredentials(provtest.Context(t), readOnly{store, t})
 	require.NoError(t, err)
 	assert.Equal(t, first, loaded)
 }
 
 func TestLoadCredentialsWithoutAny(t *testing.T) {
-	_, err := fleetprov.LoadCredentials(t.Context(), provtest.NewMemStore())
+	_, err := fleetprov.LoadCredentials(provtest.Context(t), provtest.NewMemStore())
 	assert.ErrorIs(t, err, fs.ErrNotExist)
-	_, err = fleetprov.LoadCredentials(t.Context(), nil)
+	_, err = fleetprov.LoadCredentials(provtest.Context(t), nil)
 	assert.Error(t, err)
 }
 
 func TestEnsureKeepsDamageAside(t *testing.T) {
 	server := provtest.NewServer(t)
 	store := provtest.NewMemStore()
-	_, err := provtest.NewProvisioner(t, server).Ensure(t.Context(), store, nil)
+	_, err := provtest.NewProvisioner(t, server).Ensure(provtest.Context(t), store, nil)
 	require.NoError(t, err)
 	damaged := store.Files["credentials.pem"][:1000]
 	store.Files["credentials.pem"] = damaged
 	store.Files["pending.pem"] = []byte("no journal")
 
-	credentials, err := provtest.NewProvisioner(t, server).Ensure(t.Context(), store, nil)
+	credentials, err := provtest.NewProvisioner(t, server).Ensure(provtest.Context(t), store, nil)
 	require.NoError(t, err)
-	loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+	loaded, err := fleetprov.LoadCredentials(provtest.Context(t), store)
 	require.NoError(t, err)
 	assert.Equal(t, credentials, loaded)
 	var aside [][]byte
@@ -100,7 +100,7 @@ func TestAnErrorOfTheStoreIsNoDamage(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(t.Context(), store, nil)
+			_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(provtest.Context(t), store, nil)
 			assert.ErrorIs(t, err, syscall.EIO)
 			var failure *fleetprov.Error
 			require.ErrorAs(t, err, &failure)
@@ -122,7 +122,7 @@ func TestTheStoreIsProvedBeforeAWSMintsAnything(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(t.Context(), store, nil)
+			_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(provtest.Context(t), store, nil)
 			assert.ErrorIs(t, err, errno)
 			assert.False(t, fleetprov.Retryable(err))
 			assert.Contains(t, err.Error(), "free space")
@@ -206,7 +206,7 @@ func TestConcurrentEnsuresMakeOneThing(t *testing.T) {
 	var runs sync.WaitGroup
 	for range 8 {
 		runs.Go(func() {
-			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithGeneratedKey()).Ensure(t.Context(), store, nil)
+			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithGeneratedKey()).Ensure(provtest.Context(t), store, nil)
 			if assert.NoError(t, err) {
 				ids.Store(credentials.CertificateID, true)
 			}
@@ -219,11 +219,11 @@ func TestConcurrentEnsuresMakeOneThing(t *testing.T) {
 
 func TestWaitingForTheLockEndsWithTheContext(t *testing.T) {
 	store := provtest.NewLockedStore()
-	unlock, err := store.Lock(t.Context())
+	unlock, err := store.Lock(provtest.Context(t))
 	require.NoError(t, err)
 	defer unlock()
 	provisioner := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(provtest.Context(t), 100*time.Millisecond)
 	defer cancel()
 	_, err = provisioner.Ensure(ctx, store, nil)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
@@ -390,12 +390,12 @@ func TestEnsureWithAKeyInHardware(t *testing.T) {
 	server := provtest.NewServer(t)
 	store := provtest.NewMemStore()
 	key := provtest.NewHardwareKey(t)
-	first, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key)).Ensure(t.Context(), store, nil)
+	first, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key)).Ensure(provtest.Context(t), store, nil)
 	require.NoError(t, err)
 	assert.Nil(t, first.PrivateKeyPEM())
 	assert.NotContains(t, string(store.Files["credentials.pem"]), "PRIVATE KEY")
 
-	again, err := provtest.NewProvisioner(t, server, noDial(t), fleetprov.WithPrivateKey(key)).Ensure(t.Context(), readOnly{store, t}, nil)
+	again, err := provtest.NewProvisioner(t, server, noDial(t), fleetprov.WithPrivateKey(key)).Ensure(provtest.Context(t), readOnly{store, t}, nil)
 	require.NoError(t, err)
 	_, err = again.TLSCertificate()
 	require.NoError(t, err)
@@ -405,18 +405,18 @@ func TestEnsureWithAKeyInHardware(t *testing.T) {
 		"another": {fleetprov.WithPrivateKey(provtest.NewHardwareKey(t))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := provtest.NewProvisioner(t, server, append(opts, noDial(t))...).Ensure(t.Context(), readOnly{store, t}, nil)
+			_, err := provtest.NewProvisioner(t, server, append(opts, noDial(t))...).Ensure(provtest.Context(t), readOnly{store, t}, nil)
 			assert.ErrorContains(t, err, "WithPrivateKey")
 		})
 	}
 }
 
 func TestRenewNeedsSomethingToRenew(t *testing.T) {
-	_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Renew(t.Context(), provtest.NewMemStore(), nil)
+	_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Renew(provtest.Context(t), provtest.NewMemStore(), nil)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	store := provtest.NewMemStore()
 	store.Files["credentials.pem"] = []byte("damaged")
-	_, err = provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Renew(t.Context(), store, nil)
+	_, err = provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Renew(provtest.Context(t), store, nil)
 	assert.ErrorContains(t, err, "credentials to renew")
 }
 
@@ -664,11 +664,11 @@ func TestStoreErrorsAndLogsHoldNoSecret(t *testing.T) {
 
 func TestEnsureRefusesNothingness(t *testing.T) {
 	var p fleetprov.Provisioner
-	_, err := p.Ensure(t.Context(), provtest.NewMemStore(), nil)
+	_, err := p.Ensure(provtest.Context(t), provtest.NewMemStore(), nil)
 	assert.Error(t, err)
-	_, err = p.Renew(t.Context(), provtest.NewMemStore(), nil)
+	_, err = p.Renew(provtest.Context(t), provtest.NewMemStore(), nil)
 	assert.Error(t, err)
-	_, err = provtest.NewProvisioner(t, provtest.NewServer(t)).Ensure(t.Context(), nil, nil)
+	_, err = provtest.NewProvisioner(t, provtest.NewServer(t)).Ensure(provtest.Context(t), nil, nil)
 	assert.ErrorContains(t, err, "store is nil")
 }
 

@@ -23,7 +23,7 @@ func TestBothTLSVersions(t *testing.T) {
 			server.TLS = &tls.Config{MinVersion: version, MaxVersion: version}
 			server.Start()
 			defer server.Close()
-			_, err := provtest.NewProvisioner(t, server).Provision(t.Context(), nil)
+			_, err := provtest.NewProvisioner(t, server).Provision(provtest.Context(t), nil)
 			assert.NoError(t, err)
 		})
 	}

@@ -131,7 +131,7 @@ func TestFailuresOfTheExchange(t *testing.T) {
 			for _, row := range rows {
 				t.Run(row.name, func(t *testing.T) {
 					server.Inject(row.op, row.fault)
-					credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": "s3cret-parameter"})
+					credentials, err := provisioner.Provision(provtest.Context(t), map[string]string{"SerialNumber": "s3cret-parameter"})
 
 					var failure *fleetprov.Error
 					require.ErrorAs(t, err, &failure)
@@ -267,7 +267,7 @@ func assertOp(t *testing.T, op fleetprovtest.Op, err error) {
 func TestAContextThatHasEndedIsNotWorthADial(t *testing.T) {
 	server := provtest.NewServer(t)
 	provisioner := provtest.NewProvisioner(t, server, noDial(t))
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(provtest.Context(t))
 	cancel()
 	_, err := provisioner.Provision(ctx, nil)
 	assert.ErrorIs(t, err, context.Canceled)
@@ -332,7 +332,7 @@ func TestNetworksThatDoNotConnect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			provisioner := provtest.NewProvisioner(t, server, provtest.OneAttempt, fleetprov.WithDialer(test.dial), fleetprov.WithStepTimeout(200*time.Millisecond))
-			_, err := provisioner.Provision(t.Context(), nil)
+			_, err := provisioner.Provision(provtest.Context(t), nil)
 			assertOp(t, fleetprovtest.OpConnect, err)
 			if test.is != nil {
 				assert.ErrorIs(t, err, test.is)
@@ -366,7 +366,7 @@ func TestServerCertificatesThatAreNotBelieved(t *testing.T) {
 			server.Start()
 			defer server.Close()
 			provisioner := provtest.NewProvisioner(t, server, provtest.OneAttempt, fleetprov.WithRootCAs(ca.Pool()))
-			_, err := provisioner.Provision(t.Context(), nil)
+			_, err := provisioner.Provision(provtest.Context(t), nil)
 			assertOp(t, fleetprovtest.OpConnect, err)
 			if test.is != nil {
 				assert.ErrorIs(t, err, test.is)
@@ -394,7 +394,7 @@ func TestClaimsThatTheServerRefuses(t *testing.T) {
 				provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
 				require.NoError(t, err)
 				for range 20 {
-					_, err = provisioner.Provision(t.Context(), nil)
+					_, err = provisioner.Provision(provtest.Context(t), nil)
 					assertOp(t, fleetprovtest.OpConnect, err)
 					assert.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
 					assert.False(t, fleetprov.Retryable(err))

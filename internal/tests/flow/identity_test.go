@@ -105,12 +105,12 @@ func TestRootsOfThePFXNeverTravelInTheClientChain(t *testing.T) {
 	defer server.Close()
 	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claim, fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.ErrorIs(t, err, fleetprov.ErrNotAuthorized, "the server has not issued this claim")
 	assert.Equal(t, []string{"AWS IoT Certificate", "Private Intermediate"}, sent.names())
 
 	require.Len(t, provtest.Claim(t, server).Roots(), 1)
-	_, err = provtest.NewProvisioner(t, server).Provision(t.Context(), nil)
+	_, err = provtest.NewProvisioner(t, server).Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"AWS IoT Certificate"}, sent.names())
 }
@@ -172,7 +172,7 @@ func TestRootsOfTheClaimAreTrusted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, test.claim, append(test.opts, provtest.OneAttempt)...)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			if test.trusted {
 				assert.NoError(t, err)
 				return
@@ -219,7 +219,7 @@ func TestIdentityOfAnyOrigin(t *testing.T) {
 			assert.Equal(t, claim.Leaf.Raw, identity.Certificate().Raw)
 			provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, identity)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			assert.NoError(t, err)
 		})
 	}
@@ -282,7 +282,7 @@ func TestValidityOfTheClaimIsJudgedBeforeDialling(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clock := &tls.Config{Time: func() time.Time { return test.now }}
 			provisioner := provtest.NewProvisioner(t, server, noDial(t), fleetprov.WithTLSConfig(clock), provtest.OneAttempt)
-			credentials, err := provisioner.Provision(t.Context(), nil)
+			credentials, err := provisioner.Provision(provtest.Context(t), nil)
 			assert.Nil(t, credentials)
 			assertOp(t, fleetprovtest.Op(fleetprov.OpPrepare), err)
 			if test.is != nil {
@@ -299,7 +299,7 @@ func TestValidityOfTheClaimIsJudgedBeforeDialling(t *testing.T) {
 	}
 	for _, now := range []time.Time{notBefore, notAfter.Add(-time.Minute)} {
 		clock := &tls.Config{Time: func() time.Time { return now }, RootCAs: server.RootCAs()}
-		_, err := provtest.NewProvisioner(t, server, fleetprov.WithTLSConfig(clock), provtest.OneAttempt).Provision(t.Context(), nil)
+		_, err := provtest.NewProvisioner(t, server, fleetprov.WithTLSConfig(clock), provtest.OneAttempt).Provision(provtest.Context(t), nil)
 		assert.NoError(t, err, "the claim is valid at %v", now)
 	}
 }
@@ -348,7 +348,7 @@ func TestTheClaimIsPresentedWhateverTheServersHint(t *testing.T) {
 			server.TLS = &tls.Config{ClientCAs: testca.New("another authority").Pool(), MaxVersion: version}
 			server.Start()
 			defer server.Close()
-			_, err := provtest.NewProvisioner(t, server).Provision(t.Context(), nil)
+			_, err := provtest.NewProvisioner(t, server).Provision(provtest.Context(t), nil)
 			assert.NoError(t, err)
 		})
 	}

@@ -31,7 +31,7 @@ import (
 func TestGeneratedKeyStaysOnTheDevice(t *testing.T) {
 	server := provtest.NewServer(t)
 	provisioner := provtest.NewProvisioner(t, server, fleetprov.WithGeneratedKey())
-	credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": "12345"})
+	credentials, err := provisioner.Provision(provtest.Context(t), map[string]string{"SerialNumber": "12345"})
 	require.NoError(t, err)
 
 	block, rest := pem.Decode(credentials.PrivateKeyPEM())
@@ -72,9 +72,9 @@ func TestGeneratedKeyStaysOnTheDevice(t *testing.T) {
 
 func TestEachRunHasAKeyOfItsOwn(t *testing.T) {
 	provisioner := provtest.NewProvisioner(t, provtest.NewServer(t), fleetprov.WithGeneratedKey())
-	one, err := provisioner.Provision(t.Context(), nil)
+	one, err := provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
-	other, err := provisioner.Provision(t.Context(), nil)
+	other, err := provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.NotEqual(t, one.PrivateKeyPEM(), other.PrivateKeyPEM())
 }
@@ -83,7 +83,7 @@ func TestPrivateKeysOfTheCaller(t *testing.T) {
 	server := provtest.NewServer(t)
 	for name, key := range devicekeyAccepted(t) {
 		t.Run(name, func(t *testing.T) {
-			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key)).Provision(t.Context(), nil)
+			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key)).Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			pair, err := tls.X509KeyPair(credentials.CertificatePEM, credentials.PrivateKeyPEM())
 			require.NoError(t, err, "the two belong together")
@@ -92,7 +92,7 @@ func TestPrivateKeysOfTheCaller(t *testing.T) {
 		})
 		t.Run(name+" in hardware", func(t *testing.T) {
 			token := provtest.HardwareKey{Signer: key}
-			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(token)).Provision(t.Context(), nil)
+			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(token)).Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			assert.Nil(t, credentials.PrivateKeyPEM())
 			certificate, err := credentials.TLSCertificate()
@@ -186,7 +186,7 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 	server := provtest.NewServer(t)
 	locked := errors.New("the token is locked")
 	key := &devicekeySigner{devicekeyP256(t), func() error { return locked }}
-	credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key), provtest.OneAttempt).Provision(t.Context(), nil)
+	credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key), provtest.OneAttempt).Provision(provtest.Context(t), nil)
 	assert.Nil(t, credentials)
 	assertOp(t, fleetprovtest.OpCreateCertificateFromCSR, err)
 	assert.ErrorIs(t, err, locked)
@@ -202,7 +202,7 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 
 func TestKeyThatTakesForEver(t *testing.T) {
 	server := provtest.NewServer(t)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(provtest.Context(t))
 	release := make(chan struct{})
 	defer close(release)
 	key := &devicekeySigner{devicekeyP256(t), func() error { <-release; return nil }}
@@ -232,7 +232,7 @@ func TestKeyIsMadeWhileTheConnectionIsBeingOpened(t *testing.T) {
 				return nil, ctx.Err()
 			}
 		}))
-	_, err := provisioner.Provision(t.Context(), nil)
+	_, err := provisioner.Provision(provtest.Context(t), nil)
 	assert.NoError(t, err)
 }
 
@@ -245,8 +245,8 @@ func TestTheConnectionIsOpenedWhileTheKeyIsMade(t *testing.T) {
 		select {
 		case <-dialled:
 			return nil
-		case <-t.Context().Done():
-			return t.Context().Err()
+		case <-provtest.Context(t).Done():
+			return provtest.Context(t).Err()
 		}
 	}}
 	provisioner := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(key),
@@ -254,7 +254,7 @@ func TestTheConnectionIsOpenedWhileTheKeyIsMade(t *testing.T) {
 			once.Do(func() { close(dialled) })
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}))
-	_, err := provisioner.Provision(t.Context(), nil)
+	_, err := provisioner.Provision(provtest.Context(t), nil)
 	assert.NoError(t, err)
 }
 
@@ -274,7 +274,7 @@ func TestCertificateForAnotherKeyIsNotBelieved(t *testing.T) {
 			})
 			require.NoError(t, err)
 			server.Inject(fleetprovtest.OpCreateCertificateFromCSR, fleetprovtest.Fault{Response: answer})
-			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithGeneratedKey(), provtest.OneAttempt).Provision(t.Context(), nil)
+			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithGeneratedKey(), provtest.OneAttempt).Provision(provtest.Context(t), nil)
 			assert.Nil(t, credentials)
 			assertOp(t, fleetprovtest.OpCreateCertificateFromCSR, err)
 			assert.ErrorIs(t, err, fleetprov.ErrBadResponse)

@@ -26,7 +26,7 @@ func TestDeadIPv6AddressDoesNotCostTheStep(t *testing.T) {
 	dead := net.JoinHostPort("::1", port)
 	blackHole(t, dead)
 	resolveAll(t, net.IPv6loopback, net.IPv4(127, 0, 0, 1))
-	addresses, err := net.DefaultResolver.LookupHost(t.Context(), awsHost)
+	addresses, err := net.DefaultResolver.LookupHost(provtest.Context(t), awsHost)
 	require.NoError(t, err)
 	require.Equal(t, []string{"::1", "127.0.0.1"}, addresses, "the dead one is the first choice")
 
@@ -39,7 +39,7 @@ func TestDeadIPv6AddressDoesNotCostTheStep(t *testing.T) {
 			}
 		}))
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Less(t, connecting, 10*time.Second, "one after the other, each address has half of the step: 15 seconds")
 	assert.Equal(t, awsHost, states.last(t).ServerName)

@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -192,7 +191,7 @@ func TestProvisionThroughAProxy(t *testing.T) {
 			provisioner, err := fleetprov.New(awsHost+":443", provtest.Template, provtest.Claim(t, server), trusted,
 				fleetprov.WithProxy(proxy.url(scheme)), fleetprov.WithVerification())
 			require.NoError(t, err)
-			credentials, err := provisioner.Provision(t.Context(), nil)
+			credentials, err := provisioner.Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			assert.Equal(t, []string{awsHost + ":443", awsHost + ":443"}, proxy.takeAsked(), "to provision, and to verify")
 			assert.Equal(t, awsHost+":443", credentials.Endpoint)
@@ -209,13 +208,7 @@ func TestProvisionThroughAProxyOverTLS(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("SSL_CERT_FILE is not looked at on " + runtime.GOOS)
 	}
-	const child = "FLEETPROV_TEST_CHILD"
-	if os.Getenv(child) == "" {
-		command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		command.Env = append(os.Environ(), child+"=1")
-		output, err := command.CombinedOutput()
-		require.NoError(t, err, "%s", output)
-		require.Contains(t, string(output), "--- PASS: "+t.Name())
+	if !provtest.RunAlone(t) {
 		return
 	}
 	cleanEnvironment(t)
@@ -230,7 +223,7 @@ func TestProvisionThroughAProxyOverTLS(t *testing.T) {
 	proxy := startProxy(t, server.Endpoint(), &certificate, serveCONNECT)
 	provisioner, err := fleetprov.New(awsHost+":443", provtest.Template, provtest.Claim(t, server), trusted, fleetprov.WithProxy(proxy.url("https")))
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Equal(t, []string{awsHost + ":443"}, proxy.takeAsked())
 	assert.Equal(t, awsHost, states.last(t).ServerName)
@@ -246,7 +239,7 @@ func TestProxyOverTLSHasToProveItself(t *testing.T) {
 	provisioner, err := fleetprov.New(awsHost, provtest.Template, provtest.Claim(t, server), provtest.OneAttempt,
 		fleetprov.WithRootCAs(ca.Pool()), fleetprov.WithProxy(proxy.url("https")))
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	assertOp(t, fleetprovtest.OpConnect, err)
 	assert.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 	assert.ErrorContains(t, err, "proxy "+proxy.address)
@@ -276,7 +269,7 @@ func TestEnvironmentNamesTheProxy(t *testing.T) {
 			}
 			provisioner, err := fleetprov.New(awsHost, provtest.Template, provtest.Claim(t, server), trusted)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			assert.Equal(t, []string{awsHost + ":8883"}, test.used.takeAsked())
 			assert.Empty(t, append(connect.takeAsked(), socks.takeAsked()...), "the other one is left alone")
@@ -320,7 +313,7 @@ func TestEnvironmentIsIgnoredWhereItIsToBe(t *testing.T) {
 			}
 			provisioner, err := fleetprov.New(endpoint, provtest.Template, provtest.Claim(t, server), append(test.opts, fleetprov.WithRootCAs(ca.Pool()), provtest.OneAttempt)...)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			assert.Equal(t, test.through, len(proxy.takeAsked()) == 1)
 		})
@@ -336,7 +329,7 @@ func TestWithProxyGoesBeforeTheEnvironment(t *testing.T) {
 	t.Setenv("NO_PROXY", "*")
 	provisioner, err := fleetprov.New(awsHost, provtest.Template, provtest.Claim(t, server), trusted, fleetprov.WithProxy(proxy.url("http")))
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Len(t, proxy.takeAsked(), 1)
 	assert.Empty(t, another.takeAsked())
@@ -361,7 +354,7 @@ func TestDialerDialsTheProxy(t *testing.T) {
 	} {
 		provisioner, err := fleetprov.New(awsHost+":443", provtest.Template, provtest.Claim(t, server), append(opts, trusted)...)
 		require.NoError(t, err)
-		_, err = provisioner.Provision(t.Context(), nil)
+		_, err = provisioner.Provision(provtest.Context(t), nil)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"tcp proxy.example:3128"}, dialled)
 		assert.Equal(t, []string{awsHost + ":443"}, proxy.takeAsked())
@@ -416,7 +409,7 @@ func TestProxiesThatOpenNoTunnel(t *testing.T) {
 				fleetprov.WithProgress(func(_ context.Context, p fleetprov.Progress) { reported = append(reported, fmt.Sprintf("%+v", p)) })}
 			provisioner, err := fleetprov.New(awsHost, provtest.Template, claim, opts...)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			assertOp(t, fleetprovtest.OpConnect, err)
 			if test.is != nil {
 				assert.ErrorIs(t, err, test.is)
@@ -456,7 +449,7 @@ func TestPasswordOfAProxyIsNotToldInSuccess(t *testing.T) {
 	provisioner, err := fleetprov.New(awsHost, provtest.Template, provtest.Claim(t, server), trusted,
 		fleetprov.WithProxy(proxy.url("http")), fleetprov.WithLogger(logger))
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.NotEmpty(t, log.String())
 	assertNoProxyPassword(t, log.String())
@@ -488,7 +481,7 @@ func TestProxyURLsThatAreRefused(t *testing.T) {
 			t.Setenv("HTTPS_PROXY", raw)
 			provisioner, err = fleetprov.New(awsHost, provtest.Template, claim, provtest.OneAttempt)
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			assertOp(t, fleetprovtest.OpConnect, err)
 			require.ErrorContains(t, err, "HTTPS_PROXY")
 			assert.False(t, fleetprov.Retryable(err), "the environment of a process does not change by itself")

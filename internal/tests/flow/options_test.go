@@ -108,7 +108,7 @@ func TestClientIDs(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			_, err = provisioner.Provision(t.Context(), nil)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			requests := server.Requests()
 			assert.Equal(t, id, requests[len(requests)-1].ClientID)
@@ -130,7 +130,7 @@ func TestParametersThatAreTooLong(t *testing.T) {
 			[]string{"0 characters", `"A" has 4097`, `"B" has 4098`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			credentials, err := provtest.NewProvisioner(t, server, noDial(t)).Provision(t.Context(), test.parameters)
+			credentials, err := provtest.NewProvisioner(t, server, noDial(t)).Provision(provtest.Context(t), test.parameters)
 			assert.Nil(t, credentials)
 			assertOp(t, fleetprovtest.Op(fleetprov.OpPrepare), err)
 			assert.False(t, fleetprov.Retryable(err))
@@ -141,7 +141,7 @@ func TestParametersThatAreTooLong(t *testing.T) {
 		})
 	}
 	longest := map[string]string{strings.Repeat("ö", 2048): strings.Repeat("ß", 4096), "SerialNumber": "12345"}
-	_, err := provtest.NewProvisioner(t, server).Provision(t.Context(), longest)
+	_, err := provtest.NewProvisioner(t, server).Provision(provtest.Context(t), longest)
 	require.NoError(t, err)
 	assert.Equal(t, longest, server.Things()[0].Parameters)
 }
@@ -164,7 +164,7 @@ func TestTLSConfigIsABaseThatIsNeverChanged(t *testing.T) {
 	provisioner, err := fleetprov.New(awsHost+":443", provtest.Template, provtest.Claim(t, server), trusted, dialTo(server), fleetprov.WithTLSConfig(base))
 	require.NoError(t, err)
 	base.MaxVersion = tls.VersionTLS13 // comes too late
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 
 	state := states.last(t)
@@ -188,7 +188,7 @@ func TestTLSConfigKeepsItsProtocolsOnOtherPorts(t *testing.T) {
 	base := fleetprov.WithTLSConfig(&tls.Config{NextProtos: []string{"mqtt", "x-amzn-mqtt-ca"}})
 	provisioner, err := fleetprov.New(awsHost, provtest.Template, provtest.Claim(t, server), trusted, dialTo(server), base)
 	require.NoError(t, err)
-	_, err = provisioner.Provision(t.Context(), nil)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Equal(t, "x-amzn-mqtt-ca", states.last(t).NegotiatedProtocol)
 }
@@ -226,7 +226,7 @@ func TestServerThatSpeaksOldTLSOnly(t *testing.T) {
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	server.Start()
 	defer server.Close()
-	_, err := provtest.NewProvisioner(t, server, provtest.OneAttempt).Provision(t.Context(), nil)
+	_, err := provtest.NewProvisioner(t, server, provtest.OneAttempt).Provision(provtest.Context(t), nil)
 	assertOp(t, fleetprovtest.OpConnect, err)
 	assert.False(t, fleetprov.Retryable(err), "%v", err)
 }
@@ -248,9 +248,9 @@ func TestCBORGivesWhatJSONGives(t *testing.T) {
 			defer server.Close()
 			parameters := map[string]string{"SerialNumber": "12345", "Größe": "ß"}
 
-			asJSON, err := provtest.NewProvisioner(t, server, test.opts...).Provision(t.Context(), parameters)
+			asJSON, err := provtest.NewProvisioner(t, server, test.opts...).Provision(provtest.Context(t), parameters)
 			require.NoError(t, err)
-			asCBOR, err := provtest.NewProvisioner(t, server, append(test.opts, fleetprov.WithCBOR())...).Provision(t.Context(), parameters)
+			asCBOR, err := provtest.NewProvisioner(t, server, append(test.opts, fleetprov.WithCBOR())...).Provision(provtest.Context(t), parameters)
 			require.NoError(t, err)
 			assertConnects(t, server, asCBOR)
 
@@ -312,7 +312,7 @@ func TestCBORThatIsNotBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := provtest.NewServer(t)
 			server.Inject(test.op, fleetprovtest.Fault{Response: []byte(test.payload)})
-			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR(), provtest.OneAttempt).Provision(t.Context(), nil)
+			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR(), provtest.OneAttempt).Provision(provtest.Context(t), nil)
 			assertOp(t, test.op, err)
 			assert.ErrorIs(t, err, fleetprov.ErrBadResponse)
 			assert.False(t, fleetprov.Retryable(err))
@@ -325,13 +325,13 @@ func TestCBORRejection(t *testing.T) {
 	server := provtest.NewServer(t)
 	server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{
 		Reject: &fleetprovtest.Rejection{StatusCode: 403, Code: "ACCESS_DENIED", Message: "The hook said no"}})
-	_, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR(), provtest.OneAttempt).Provision(t.Context(), nil)
+	_, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR(), provtest.OneAttempt).Provision(provtest.Context(t), nil)
 	var rejected *fleetprov.RejectedError
 	require.ErrorAs(t, err, &rejected)
 	assert.Equal(t, fleetprov.RejectedError{StatusCode: 403, Code: "ACCESS_DENIED", Message: "The hook said no"}, *rejected)
 }
 
 func TestNilOptionsAreNone(t *testing.T) {
-	_, err := provtest.NewProvisioner(t, provtest.NewServer(t), nil, fleetprov.WithTLSConfig(nil), fleetprov.WithRootCAs(nil)).Provision(t.Context(), nil)
+	_, err := provtest.NewProvisioner(t, provtest.NewServer(t), nil, fleetprov.WithTLSConfig(nil), fleetprov.WithRootCAs(nil)).Provision(provtest.Context(t), nil)
 	assert.NoError(t, err)
 }

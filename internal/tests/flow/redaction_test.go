@@ -87,7 +87,7 @@ func TestNothingPrintsThePrivateKey(t *testing.T) {
 	for name, option := range keys {
 		t.Run(name, func(t *testing.T) {
 			provisioner := provtest.NewProvisioner(t, server, option)
-			credentials, err := provisioner.Provision(t.Context(), nil)
+			credentials, err := provisioner.Provision(provtest.Context(t), nil)
 			require.NoError(t, err)
 			certificate, err := credentials.TLSCertificate()
 			require.NoError(t, err)

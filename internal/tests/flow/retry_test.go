@@ -240,7 +240,7 @@ func TestAConnectionWithoutAnAddress(t *testing.T) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
 		return unaddressed{conn}, err
 	}))
-	_, err := provisioner.Provision(t.Context(), nil)
+	_, err := provisioner.Provision(provtest.Context(t), nil)
 	assert.NoError(t, err)
 }
 

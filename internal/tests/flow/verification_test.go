@@ -35,7 +35,7 @@ func TestVerificationConnectsAsTheDevice(t *testing.T) {
 				}))
 			provisioner, err := fleetprov.New(awsHost+":443", provtest.Template, provtest.Claim(t, server), opts...)
 			require.NoError(t, err)
-			credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": "12345"})
+			credentials, err := provisioner.Provision(provtest.Context(t), map[string]string{"SerialNumber": "12345"})
 			require.NoError(t, err)
 
 			requests := server.Requests()[before:]
@@ -64,7 +64,7 @@ func TestVerificationWithoutAThingName(t *testing.T) {
 	server := provtest.NewServer(t)
 	server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{
 		Raw: verifyMessage("$aws/provisioning-templates/test-template/provision/json/accepted", "{}")})
-	credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithVerification()).Provision(t.Context(), nil)
+	credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithVerification()).Provision(provtest.Context(t), nil)
 	require.NoError(t, err)
 	assert.Empty(t, credentials.ThingName)
 

@@ -134,7 +134,7 @@ func TestAWSRotationHook(t *testing.T) {
 		{"a serial number", map[string]string{"SerialNumber": "device-0001"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			program := exec.CommandContext(t.Context(), python, "-c",
+			program := exec.CommandContext(provtest.Context(t), python, "-c",
 				"import json, sys, "+module+"; json.dump("+module+"."+handler+"(json.load(sys.stdin), None), sys.stdout)")
 			program.Dir = provtest.Root(t, "examples/aws")
 			program.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")

@@ -34,7 +34,7 @@ func TestMosquittoProvisions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := broker.provisioner(t, broker.ca, opts...)
-			credentials, err := p.Provision(t.Context(), map[string]string{"SerialNumber": "0001"})
+			credentials, err := p.Provision(provtest.Context(t), map[string]string{"SerialNumber": "0001"})
 			require.NoError(t, err)
 
 			issued := aws.lastIssued()
@@ -57,7 +57,7 @@ func TestMosquittoCarriesARejection(t *testing.T) {
 	startMosquittoResponder(t, broker)
 
 	p := broker.provisioner(t, broker.ca)
-	credentials, err := p.Provision(t.Context(), map[string]string{"SerialNumber": "stolen"})
+	credentials, err := p.Provision(provtest.Context(t), map[string]string{"SerialNumber": "stolen"})
 	assert.Nil(t, credentials)
 
 	var failure *fleetprov.Error
@@ -79,7 +79,7 @@ func TestMosquittoRefusesTheClaimOfAnUnknownCA(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := broker.provisioner(t, testca.New("another factory"),
 				fleetprov.WithTLSConfig(&tls.Config{MinVersion: version, MaxVersion: version}))
-			credentials, err := p.Provision(t.Context(), nil)
+			credentials, err := p.Provision(provtest.Context(t), nil)
 			assert.Nil(t, credentials)
 
 			var failure *fleetprov.Error
