@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -351,10 +352,10 @@ func TestMQTT5TakeoverIsAnnounced(t *testing.T) {
 
 func TestMQTT5KeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		server := serve(t, &permissive{}, nil, newPipeListener(far))
+		listener := pipe.Listen()
+		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		c := newClient(t, near)
+		c := newClient(t, listener.Connect(t))
 		c.conn.SetDeadline(time.Time{})
 		c.write(connect5)
 		c.reads(connack5)

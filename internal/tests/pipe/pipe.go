@@ -7,9 +7,10 @@ import (
 	"context"
 	"net"
 	"sync"
+	"testing"
 )
 
-// Listener accepts the connections that its Dial opens.
+// Listener accepts the connections that its Dial and Connect open.
 type Listener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -33,6 +34,16 @@ func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Connect opens a connection as Dial does, or fails the test.
+func (l *Listener) Connect(t testing.TB) net.Conn {
+	t.Helper()
+	conn, err := l.Dial(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // Accept waits for a connection, as a net.Listener does.

@@ -161,7 +161,7 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "testing/...",
-		importers: []string{provided},
+		importers: []string{provided, "internal/tests/pipe"},
 		tests:     anyTests,
 		reason:    "package testing brings its flags into every program that links it; fleetprovtest is used outside of tests, too",
 	},
