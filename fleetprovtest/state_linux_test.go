@@ -2,7 +2,6 @@ package fleetprovtest_test
 
 import (
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -13,23 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
-
-// ownProcess runs the test in a process of its own, where it may change what
-// belongs to that, and reports whether this is it.
-func ownProcess(t *testing.T) bool {
-	t.Helper()
-	const own = "FLEETPROVTEST_OWN_PROCESS"
-	if os.Getenv(own) != "" {
-		return true
-	}
-	process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	process.Env = append(os.Environ(), own+"=1")
-	output, err := process.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	require.Contains(t, string(output), "--- PASS: "+t.Name())
-	return false
-}
 
 // limitFileSize lets no file of the process grow beyond so many bytes: of what is
 // written, as much as fits gets into the file, as on a disk that is full.
@@ -45,7 +29,7 @@ func limitFileSize(t *testing.T, size int64) (lift func()) {
 }
 
 func TestStateOnADiskThatIsFullHalfwayThroughALine(t *testing.T) {
-	if !ownProcess(t) {
+	if !provtest.RunAlone(t) {
 		return
 	}
 	synctest.Test(t, func(t *testing.T) {

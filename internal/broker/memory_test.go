@@ -22,6 +22,7 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/testca"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // clientsVariable is set to a number in a process that holds so many connections
@@ -121,7 +122,7 @@ func measureConnections(tb testing.TB, clients int) (held, left float64) {
 	}}
 	serving := make(chan struct{})
 	go func() { server.Serve(listener); close(serving) }()
-	defer func() { server.Close(); <-serving }()
+	defer func() { server.Close(); provtest.Wait(tb, serving) }()
 
 	before := memory()
 	_, err = fmt.Fprintln(input, listener.Addr())
