@@ -4,11 +4,12 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 
-	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/credfile"
+	"github.com/fleetprov/fleetprov/internal/iotendpoint"
+	"github.com/fleetprov/fleetprov/internal/keys"
 	"github.com/fleetprov/fleetprov/internal/pfx"
 )
 
@@ -35,22 +36,6 @@ var (
 	errJSON     = errors.New("fleetprov: credentials have no JSON form, which would lose the private key: use MarshalPEM")
 )
 
-// credentials puts together what AWS gave.
-func (r *run) credentials(registered *exchange.Registered) *Credentials {
-	c := &Credentials{
-		ThingName:           registered.ThingName,
-		CertificateID:       r.issued.ID,
-		Endpoint:            r.endpoint.String(),
-		Roots:               r.claim.Roots(),
-		DeviceConfiguration: registered.DeviceConfiguration,
-		private:             &privateKey{r.issued.Key},
-	}
-	for _, der := range r.issued.Chain {
-		c.CertificatePEM = append(c.CertificatePEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	return c
-}
-
 // PrivateKeyPEM returns the private key as PKCS #8 PEM, or nil when it lives in
 // hardware or there is none. It is a secret: a file for it must not be readable
 // by others from the moment it is made.
@@ -58,11 +43,7 @@ func (c *Credentials) PrivateKeyPEM() []byte {
 	if c.private == nil {
 		return nil
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(c.private.signer)
-	if err != nil {
-		return nil
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return credfile.MarshalKey(c.private.signer)
 }
 
 // SetPrivateKey gives the credentials a key that lives in hardware, after they
@@ -72,7 +53,7 @@ func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
 	if err != nil {
 		return fmt.Errorf("fleetprov: %w", err)
 	}
-	if isNil(key) || !samePublicKey(key.Public(), leaf.PublicKey) {
+	if keys.IsNil(key) || !keys.Same(key.Public(), leaf.PublicKey) {
 		return errors.New("fleetprov: the private key does not belong to the certificate")
 	}
 	c.private = &privateKey{key}
@@ -90,7 +71,7 @@ func (c *Credentials) TLSCertificate() (tls.Certificate, error) {
 	if c.private == nil {
 		return tls.Certificate{}, errNoKey
 	}
-	if !samePublicKey(c.private.signer.Public(), leaf.PublicKey) {
+	if !keys.Same(c.private.signer.Public(), leaf.PublicKey) {
 		return tls.Certificate{}, errors.New("fleetprov: the private key does not belong to the certificate")
 	}
 	return tls.Certificate{Certificate: chain, PrivateKey: c.private.signer, Leaf: leaf}, nil
@@ -106,11 +87,11 @@ func (c *Credentials) TLSConfig() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	endpoint, err := parseEndpoint(c.Endpoint)
+	endpoint, err := iotendpoint.Parse(c.Endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
 	}
-	config := endpoint.tlsConfig(nil, trust(c.Roots), &certificate)
+	config := endpoint.TLSConfig(nil, iotendpoint.Trust(c.Roots), &certificate)
 	config.Certificates = []tls.Certificate{certificate}
 	return config, nil
 }
@@ -161,21 +142,75 @@ func (c *Credentials) EncodePFX(password string) ([]byte, error) {
 // another struct fails too.
 func (Credentials) MarshalJSON() ([]byte, error) { return nil, errJSON }
 
+// MarshalPEM returns all of the credentials as one PEM file: a block of the type
+// FLEETPROV METADATA, the certificate, and the private key as PKCS #8 unless it
+// lives in hardware. Programs that take a certificate and a key as PEM files take
+// this one for both. [ParseCredentials] reads it back. It is a secret.
+func (c *Credentials) MarshalPEM() ([]byte, error) {
+	file, err := c.file()
+	if err != nil {
+		return nil, err
+	}
+	data, err := file.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("fleetprov: %w", err)
+	}
+	return data, nil
+}
+
+// ParseCredentials reads what [Credentials.MarshalPEM] wrote. Credentials whose
+// key lives in hardware come back without it: give it with
+// [Credentials.SetPrivateKey]. Validity in time is not looked at.
+func ParseCredentials(data []byte) (*Credentials, error) {
+	file, err := credfile.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("fleetprov: reading credentials: %w", err)
+	}
+	return newCredentials(file), nil
+}
+
+// newCredentials gives what a file holds its public form.
+func newCredentials(file *credfile.File) *Credentials {
+	c := &Credentials{
+		ThingName:             file.ThingName,
+		CertificateID:         file.CertificateID,
+		CertificatePEM:        credfile.MarshalChain(file.Chain),
+		Endpoint:              file.Endpoint,
+		Roots:                 file.Roots,
+		DeviceConfiguration:   file.DeviceConfiguration,
+		PreviousCertificateID: file.PreviousCertificateID,
+	}
+	if file.Key != nil {
+		c.private = &privateKey{file.Key}
+	}
+	return c
+}
+
+// file returns the credentials as a file holds them. It fails if the key is missing,
+// or not the certificate's.
+func (c *Credentials) file() (*credfile.File, error) {
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return nil, err
+	}
+	return &credfile.File{
+		ThingName:             c.ThingName,
+		CertificateID:         c.CertificateID,
+		Chain:                 certificate.Certificate,
+		Key:                   c.private.signer,
+		Endpoint:              c.Endpoint,
+		Roots:                 c.Roots,
+		DeviceConfiguration:   c.DeviceConfiguration,
+		PreviousCertificateID: c.PreviousCertificateID,
+	}, nil
+}
+
 // chain decodes CertificatePEM.
 func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
-	var chain [][]byte
-	for block, rest := pem.Decode(c.CertificatePEM); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			return nil, nil, fmt.Errorf("the credentials' CertificatePEM holds a block of type %q", block.Type)
-		}
-		chain = append(chain, block.Bytes)
-	}
-	if len(chain) == 0 {
-		return nil, nil, errors.New("the credentials have no certificate")
-	}
-	leaf, err := x509.ParseCertificate(chain[0])
+	chain, err := credfile.ParseChain(c.CertificatePEM)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the credentials' certificate: %w", err)
+		return nil, nil, err
 	}
-	return leaf, chain, nil
+	leaf, err := credfile.ParseLeaf(chain)
+	return leaf, chain, err
 }

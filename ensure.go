@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
+
+	"github.com/fleetprov/fleetprov/internal/credfile"
+	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/journal"
 )
 
 // LoadCredentials reads the credentials that [Provisioner.Ensure] stored. It needs
@@ -49,33 +53,188 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
-	r, err := p.begin(store)
+	k, err := p.newKeeper(store, false)
 	if err != nil {
 		return nil, err
 	}
-	c, _, err := r.stored(ctx)
-	if err != nil || c != nil && !r.unproven(ctx, c) {
+	c, _, err := k.stored(ctx)
+	if err != nil || c != nil && !k.isUnverified(ctx, c) {
 		return c, err
 	}
 	// From here on c is what was stored but never verified, if anything: whatever
 	// fails, the device can boot with it.
-	if err := r.prepare(ctx, parameters); err != nil {
+	if err := k.run.prepare(ctx, parameters); err != nil {
 		return c, err
 	}
-	unlock, err := r.lock(ctx)
+	unlock, err := k.lock(ctx)
 	if err != nil {
 		return c, err
 	}
 	defer unlock()
-	ensured, err := r.ensure(ctx)
+	ensured, err := k.ensure(ctx)
 	if ensured == nil && err != nil {
 		ensured = c
 	}
 	return ensured, err
 }
 
-// begin starts a run on a store.
-func (p *Provisioner) begin(store Store) (*run, error) {
+// ensure does what is left to do, while the store is locked.
+func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
+	c, unsound, err := k.stored(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case c != nil && k.isUnverified(ctx, c):
+		return c, k.verify(ctx, c)
+	case c != nil:
+		return c, nil // another run was faster
+	case unsound != nil:
+		if err := k.journal.Files.SetAside(ctx, unsound); err != nil {
+			return nil, err
+		}
+	}
+	pending, err := k.pending(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	if pending != nil && pending.Accepted {
+		if c := newCredentials(pending.Credentials); !k.hasExpired(c) {
+			return c, k.finish(ctx, c)
+		}
+	}
+	c, failed := k.provision(ctx, pending, "")
+	if c == nil {
+		return nil, failed
+	}
+	return c, join(failed, k.finish(ctx, c))
+}
+
+// finish stores accepted credentials, and drops the journal when all is done.
+func (k *keeper) finish(ctx context.Context, c *Credentials) error {
+	if err := k.keep(ctx, c); err != nil {
+		return err
+	}
+	return k.verify(ctx, c)
+}
+
+// verify verifies stored credentials if that is asked for, and drops the journal.
+func (k *keeper) verify(ctx context.Context, c *Credentials) error {
+	k.run.gained.accepted = c.CertificateID
+	if verify := k.run.p.options.verify; verify != nil {
+		if err := verify(k.run, ctx, c); err != nil {
+			return err
+		}
+	}
+	return k.journal.Drop(ctx)
+}
+
+// isUnverified reports whether stored credentials are to be verified and never were:
+// their journal is still there.
+func (k *keeper) isUnverified(ctx context.Context, c *Credentials) bool {
+	return k.run.p.options.verify != nil && k.journal.IsAccepted(ctx, c.CertificateID)
+}
+
+// Renew replaces the credentials in store by new ones. It provisions again, proves
+// the new credentials by connecting with them under the thing name, and only then
+// puts them in the place of the old, which stay in the store as previous.pem.
+// PreviousCertificateID of what it returns is what an operator may now deactivate.
+//
+// The Provisioner may have been made with the claim, or with the identity of the
+// credentials to be replaced, and for a template of its own (AWS developer guide,
+// "fleet-provision-api"). The device closes its own session first: AWS IoT ends a
+// connection when another one comes under the same client id. With the identity of
+// the credentials it takes ten seconds more, which lie between the connections of
+// that client id: see [WithBackoff].
+//
+// It fails with an error that wraps [fs.ErrNotExist] if there are no credentials to
+// replace. It has a journal as [Provisioner.Ensure] has: called again after a
+// power failure or an error, it goes on where it was: new credentials that could not
+// be verified are tried again, not replaced. Until it has returned without an error,
+// the old credentials are in the store. A call that finds a renewal done but for its
+// journal ends that one, and returns the credentials that are stored: their
+// CertificateID tells.
+func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
+	k, err := p.newKeeper(store, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.run.prepare(ctx, parameters); err != nil {
+		return nil, err
+	}
+	unlock, err := k.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return k.renew(ctx)
+}
+
+// renew does what is left to do of a renewal, while the store is locked.
+func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
+	old, data, err := k.replaced(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := k.pending(ctx, old.CertificateID)
+	if err != nil {
+		return nil, err
+	}
+	if pending != nil && pending.Accepted {
+		c := newCredentials(pending.Credentials)
+		switch {
+		case k.hasExpired(c):
+		case c.CertificateID == old.CertificateID:
+			return c, k.journal.Drop(ctx) // it was done but for this
+		default:
+			c.PreviousCertificateID = old.CertificateID
+			return c, k.swap(ctx, c, data)
+		}
+	}
+	c, failed := k.provision(ctx, pending, old.CertificateID)
+	if c == nil {
+		return nil, failed
+	}
+	return c, join(failed, k.swap(ctx, c, data))
+}
+
+// replaced reads the credentials that are to be replaced, which may have expired.
+func (k *keeper) replaced(ctx context.Context) (*Credentials, []byte, error) {
+	data, err := k.journal.Files.Read(ctx, credentialsName)
+	if err != nil {
+		return nil, nil, err
+	}
+	if data == nil {
+		return nil, nil, &Error{Op: OpStore, Err: fmt.Errorf("there are no credentials to renew: %w", fs.ErrNotExist)}
+	}
+	old, err := ParseCredentials(data)
+	if err != nil {
+		return nil, nil, &Error{Op: OpStore, Err: fmt.Errorf("the credentials to renew: %w", err)}
+	}
+	return old, data, nil
+}
+
+// swap puts credentials in the place of old, once they have connected.
+func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
+	if err := k.run.verify(ctx, c); err != nil {
+		return err
+	}
+	if err := k.journal.Files.Keep(ctx, previousName, old); err != nil {
+		return err
+	}
+	if err := k.keep(ctx, c); err != nil {
+		return err
+	}
+	return k.journal.Drop(ctx)
+}
+
+// keeper is one call of Ensure or Renew: a run, and the journal of it in the store.
+type keeper struct {
+	run     *run
+	store   Store
+	journal *journal.Journal
+}
+
+func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 	r, err := p.newRun()
 	if err != nil {
 		return nil, err
@@ -83,130 +242,19 @@ func (p *Provisioner) begin(store Store) (*run, error) {
 	if store == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
 	}
-	r.store, r.journal = store, r.recordCreated
-	return r, nil
-}
-
-// ensure does what is left to do, while the store is locked.
-func (r *run) ensure(ctx context.Context) (*Credentials, error) {
-	c, unsound, err := r.stored(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case c != nil && r.unproven(ctx, c):
-		return c, r.prove(ctx, c)
-	case c != nil:
-		return c, nil // another run was faster
-	case unsound != nil:
-		if err := r.setAside(ctx, unsound); err != nil {
-			return nil, err
-		}
-	}
-	j, pending, err := r.pending(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	if j != nil && j.Phase == phaseAccepted && !r.pastUse(j.credentials) {
-		return j.credentials, r.finish(ctx, j.credentials)
-	}
-	c, failed := r.provision(ctx, j, pending)
-	if c == nil {
-		return nil, failed
-	}
-	// Where the journal cannot be written, the credentials may be all the same.
-	_ = r.record(ctx, phaseAccepted, c)
-	return c, both(failed, r.finish(ctx, c))
-}
-
-// provision makes attempts, with the certificate of journal j if it has one that
-// is not registered yet. The store is proved before AWS makes anything.
-func (r *run) provision(ctx context.Context, j *record, pending []byte) (*Credentials, error) {
-	if j != nil && j.Phase == phaseCreated {
-		if err := r.goOn(j); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.probe(ctx, pending); err != nil {
-		return nil, err
-	}
-	return r.repeat(ctx)
-}
-
-// finish stores accepted credentials, and drops the journal when all is done.
-func (r *run) finish(ctx context.Context, c *Credentials) error {
-	if err := r.keepCredentials(ctx, c); err != nil {
-		return err
-	}
-	return r.prove(ctx, c)
-}
-
-// prove verifies stored credentials if that is asked for, and drops the journal.
-func (r *run) prove(ctx context.Context, c *Credentials) error {
-	r.accepted = c.CertificateID
-	if r.verified {
-		if err := r.verify(ctx, c); err != nil {
-			return err
-		}
-	}
-	return r.dropJournal(ctx)
-}
-
-// unproven reports whether stored credentials are to be verified and never were:
-// their journal is still there.
-func (r *run) unproven(ctx context.Context, c *Credentials) bool {
-	if !r.verified {
-		return false
-	}
-	data, err := r.get(ctx, pendingName)
-	if err != nil || data == nil {
-		return false
-	}
-	j, err := parseRecord(data)
-	return err == nil && j.Phase == phaseAccepted && j.credentials.CertificateID == c.CertificateID
-}
-
-func (r *run) keepCredentials(ctx context.Context, c *Credentials) error {
-	r.accepted = c.CertificateID
-	data, err := c.MarshalPEM()
-	if err != nil {
-		return &Error{Op: OpStore, CertificateID: c.CertificateID, Attempts: r.attempt, Err: err}
-	}
-	return r.keepFile(ctx, credentialsName, data)
-}
-
-func (r *run) dropJournal(ctx context.Context) error {
-	return r.keep(ctx, "deleting "+pendingName, func(ctx context.Context) error { return r.store.Delete(ctx, pendingName) })
-}
-
-// stored returns the credentials in the store if they are sound. If they are not,
-// it returns what they were read from.
-func (r *run) stored(ctx context.Context) (c *Credentials, unsound []byte, err error) {
-	data, err := r.get(ctx, credentialsName)
-	if err != nil || data == nil {
-		return nil, nil, err
-	}
-	c, err = ParseCredentials(data)
-	if err != nil {
-		return nil, data, nil
-	}
-	if err := r.useHardwareKey(c); err != nil {
-		return nil, nil, err
-	}
-	if r.pastUse(c) {
-		return nil, data, nil
-	}
-	return c, nil, nil
-}
-
-// pastUse reports whether credentials have expired.
-func (r *run) pastUse(c *Credentials) bool {
-	leaf, _, err := c.chain()
-	return err != nil || r.now().After(leaf.NotAfter)
+	k := &keeper{run: r, store: store, journal: &journal.Journal{
+		Files:    journal.Files{Store: store, Step: r.steps.store},
+		Endpoint: p.link.Endpoint.String(),
+		Template: p.template,
+		Renewal:  renewal,
+	}}
+	r.journal = k
+	return k, nil
 }
 
 // lock keeps other runs on the same store waiting, if the store can.
-func (r *run) lock(ctx context.Context) (unlock func(), err error) {
-	locker, ok := r.store.(Locker)
+func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
+	locker, ok := k.store.(Locker)
 	if !ok {
 		return func() {}, nil
 	}
@@ -216,18 +264,116 @@ func (r *run) lock(ctx context.Context) (unlock func(), err error) {
 	}
 	return func() {
 		if err := free(); err != nil {
-			r.log.warn(ctx, "unlocking the store failed", slog.Any("error", err))
+			k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
 		}
 	}, nil
 }
 
-// both joins two errors on one line.
-func both(a, b error) error {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
+// provision makes attempts, with the certificate of a journal if it has one that is
+// not registered yet. Before AWS makes anything, the store is proved to take it. The
+// new credentials replace those with the id previous, or none.
+func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previous string) (*Credentials, error) {
+	if pending != nil && !pending.Accepted {
+		if err := k.goOn(pending); err != nil {
+			return nil, err
+		}
 	}
-	return fmt.Errorf("%w; %w", a, b)
+	if err := k.journal.Probe(ctx); err != nil {
+		return nil, err
+	}
+	c, err := k.run.repeat(ctx)
+	if c != nil {
+		c.PreviousCertificateID = previous
+		// Where the journal cannot be written, the credentials may be all the same.
+		_ = k.accepted(ctx, c)
+	}
+	return c, err
+}
+
+// goOn takes up the certificate of a run that ended before it was registered, or
+// before it knew.
+func (k *keeper) goOn(pending *journal.Pending) error {
+	file := pending.Credentials
+	leaf, err := credfile.ParseLeaf(file.Chain)
+	if err != nil {
+		return &Error{Op: OpStore, Err: err}
+	}
+	g := &k.run.gained
+	g.issued = &exchange.Issued{ID: file.CertificateID, Chain: file.Chain, Leaf: leaf, Key: file.Key, Token: pending.Token}
+	g.issuedAt = pending.Issued
+	return nil
+}
+
+// created writes the certificate to the journal, before it is registered.
+func (k *keeper) created(ctx context.Context, g *gained) error {
+	return k.journal.Created(ctx, k.run.p.file(g.issued, new(exchange.Registered)), g.issued.Token, g.issuedAt)
+}
+
+// accepted writes to the journal that AWS has registered the credentials.
+func (k *keeper) accepted(ctx context.Context, c *Credentials) error {
+	file, err := c.file()
+	if err != nil {
+		return k.run.steps.failed(OpStore, err)
+	}
+	return k.journal.Accepted(ctx, file)
+}
+
+// pending returns what the journal holds for this run, with its key.
+func (k *keeper) pending(ctx context.Context, stored string) (*journal.Pending, error) {
+	pending, err := k.journal.Read(ctx, stored)
+	if err != nil || pending == nil {
+		return nil, err
+	}
+	return pending, k.giveKey(pending.Credentials)
+}
+
+// stored returns the credentials in the store if they are sound. If they are not,
+// it returns what they were read from.
+func (k *keeper) stored(ctx context.Context) (c *Credentials, unsound []byte, err error) {
+	data, err := k.journal.Files.Read(ctx, credentialsName)
+	if err != nil || data == nil {
+		return nil, nil, err
+	}
+	file, err := credfile.Parse(data)
+	if err != nil {
+		return nil, data, nil
+	}
+	if err := k.giveKey(file); err != nil {
+		return nil, nil, err
+	}
+	if c = newCredentials(file); k.hasExpired(c) {
+		return nil, data, nil
+	}
+	return c, nil, nil
+}
+
+// giveKey gives credentials whose key is not in the file the key of WithPrivateKey.
+// If that is missing, or another key, it is not damage.
+func (k *keeper) giveKey(file *credfile.File) error {
+	if file.Key != nil {
+		return nil
+	}
+	key := k.run.p.options.privateKey
+	if key == nil {
+		return &Error{Op: OpStore, CertificateID: file.CertificateID, Err: errors.New("the private key of the stored credentials lives in hardware: give it with WithPrivateKey")}
+	}
+	if err := newCredentials(file).SetPrivateKey(key); err != nil {
+		return &Error{Op: OpStore, CertificateID: file.CertificateID, Err: fmt.Errorf("the stored credentials are for another key than the one of WithPrivateKey: %w", err)}
+	}
+	file.Key = key
+	return nil
+}
+
+func (k *keeper) keep(ctx context.Context, c *Credentials) error {
+	k.run.gained.accepted = c.CertificateID
+	data, err := c.MarshalPEM()
+	if err != nil {
+		return k.run.steps.failed(OpStore, err)
+	}
+	return k.journal.Files.Keep(ctx, credentialsName, data)
+}
+
+func (k *keeper) hasExpired(c *Credentials) bool {
+	leaf, _, err := c.chain()
+	return err != nil || k.run.p.options.now().After(leaf.NotAfter)
 }

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
 	"github.com/fleetprov/fleetprov/internal/pfx"
@@ -68,6 +71,16 @@ type RejectedError struct {
 	Message    string // errorMessage
 }
 
+// newRejectedError gives AWS's words their public form. An answer that is not in the
+// documented form stays [ErrBadResponse].
+func newRejectedError(rejection *exchange.Rejection, err error) error {
+	rejected := &RejectedError{rejection.StatusCode, rejection.Code, rejection.Message}
+	if errors.Is(err, ErrBadResponse) {
+		return fmt.Errorf("%w (%w)", rejected, ErrBadResponse)
+	}
+	return rejected
+}
+
 // maxQuoted bounds how much of AWS's words goes into an error text, in bytes.
 const maxQuoted = 512
 
@@ -103,19 +116,19 @@ var (
 	// ErrNotAuthorized is AWS IoT refusing the certificate in the TLS
 	// handshake, or the connection or a subscription under the certificate's
 	// policy. A refused operation is a [*RejectedError].
-	ErrNotAuthorized = errors.New("not authorized")
+	ErrNotAuthorized = diagnosis.ErrNotAuthorized
 
 	// ErrConnectionLost is a connection that was closed or broke. AWS IoT also
 	// closes the connection, without a word, when the certificate's policy
 	// forbids what was asked.
-	ErrConnectionLost = errors.New("connection lost")
+	ErrConnectionLost = diagnosis.ErrConnectionLost
 
 	// ErrBadResponse is an answer that is not what AWS IoT documents.
 	ErrBadResponse = exchange.ErrBadResponse
 
 	// ErrClock is a certificate that is not valid yet: the device's clock is
 	// behind. It passes when the clock is set.
-	ErrClock = errors.New("the device's clock is wrong")
+	ErrClock = diagnosis.ErrClock
 )
 
 // Retryable reports whether another attempt could succeed where err failed,
@@ -132,7 +145,7 @@ func Retryable(err error) bool {
 		network  *net.OpError
 		lookup   *net.DNSError
 		failure  *Error
-		expired  *expiredError
+		expired  *diagnosis.ExpiredError
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &expired):
@@ -151,13 +164,13 @@ func Retryable(err error) bool {
 		return true
 	case errors.As(err, &refusal):
 		return refusal.Retryable()
-	case isTLSRefusal(err), errors.Is(err, proxy.ErrBadAnswer), errors.Is(err, proxy.ErrEnvironment):
+	case diagnosis.IsTLSRefusal(err), errors.Is(err, proxy.ErrBadAnswer), errors.Is(err, proxy.ErrEnvironment):
 		return false
 	case errors.As(err, &network), errors.As(err, &lookup):
 		return true
 	default:
-		// What a dialer says is not for this package to know: a modem that is
-		// off now may be on later.
+		// Only the dialer knows what its own errors mean: a modem that is off now may
+		// be on later.
 		return errors.As(err, &failure) && failure.Op == OpConnect
 	}
 }
@@ -175,8 +188,35 @@ func (e *RejectedError) retryable() bool {
 		"ServiceUnavailable", "ServiceUnavailableException")
 }
 
+// tokenLifetime is how long an ownership token is good (AWS developer guide,
+// "fleet-provision-api").
+const tokenLifetime = time.Hour
+
+// tokenRefused reports whether a registration failed because its ownership token, of
+// that age, is no longer good. The age is a hint only, since clocks jump: a token is
+// tried whatever its age.
+func tokenRefused(err error, age time.Duration) bool {
+	var rejected *RejectedError
+	if !errors.As(err, &rejected) {
+		return false
+	}
+	return rejected.is("InvalidCertificateOwnershipToken") ||
+		rejected.StatusCode == http.StatusBadRequest && (age > tokenLifetime || age < 0)
+}
+
 // is compares codes as AWS spells them, which it does in more than one way.
 func (e *RejectedError) is(codes ...string) bool {
 	plain := strings.ReplaceAll(e.Code, "_", "")
 	return slices.ContainsFunc(codes, func(code string) bool { return strings.EqualFold(plain, code) })
+}
+
+// join joins two errors on one line.
+func join(a, b error) error {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return fmt.Errorf("%w; %w", a, b)
 }

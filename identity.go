@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/fleetprov/fleetprov/internal/keys"
 	"github.com/fleetprov/fleetprov/internal/pfx"
 )
 
@@ -87,10 +88,10 @@ func NewIdentity(cert tls.Certificate, roots ...*x509.Certificate) (*Identity, e
 		return nil, fmt.Errorf("fleetprov: the identity's certificate: %w", err)
 	}
 	signer, ok := cert.PrivateKey.(crypto.Signer)
-	if !ok || isNil(signer) {
+	if !ok || keys.IsNil(signer) {
 		return nil, errors.New("fleetprov: the identity's private key is not a crypto.Signer")
 	}
-	if !samePublicKey(signer.Public(), leaf.PublicKey) {
+	if !keys.Same(signer.Public(), leaf.PublicKey) {
 		return nil, errors.New("fleetprov: the identity's private key does not belong to its certificate")
 	}
 	if slices.Contains(roots, nil) {
@@ -107,8 +108,3 @@ func (i *Identity) Certificate() *x509.Certificate { return i.leaf }
 // Roots returns the roots of the server that came with the identity. Amazon's
 // are built in and need no mention.
 func (i *Identity) Roots() []*x509.Certificate { return slices.Clone(i.roots) }
-
-func samePublicKey(a, b crypto.PublicKey) bool {
-	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && key.Equal(b)
-}

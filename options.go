@@ -18,6 +18,8 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/iotendpoint"
+	"github.com/fleetprov/fleetprov/internal/keys"
 	"github.com/fleetprov/fleetprov/internal/proxy"
 )
 
@@ -25,26 +27,28 @@ import (
 // in production should do.
 type Option func(*options)
 
+// options is what the options say, or else the defaults. Nothing writes to it after
+// New has returned.
 type options struct {
-	fixedID     *string // the client id, if it is fixed
+	clientID    *string // nil: a new one for each connection
 	rootCAs     *x509.CertPool
 	tlsConfig   *tls.Config
 	dialer      func(ctx context.Context, network, address string) (net.Conn, error)
 	dialerSet   bool
 	proxy       *url.URL
 	proxySet    bool
-	deviceKey   func(exchange.Format) *deviceKey // nil: AWS makes the key
-	deviceKeys  int                              // how many options set deviceKey
-	privateKey  crypto.Signer                    // of WithPrivateKey
+	ownKey      func(exchange.Format) exchange.Creation // nil: AWS makes the key
+	keyOptions  int                                     // how many options set ownKey
+	privateKey  crypto.Signer                           // of WithPrivateKey
 	keyErr      error
 	format      exchange.Format
-	verified    bool
+	verify      func(*run, context.Context, *Credentials) error // nil: nothing is verified
 	pipelining  bool
 	stepTimeout time.Duration
 	maxAttempts int
 	backoff     backoff.Policy
 	retryIf     func(error) bool
-	log         runLog
+	log         stepLog
 	progress    func(context.Context, Progress)
 }
 
@@ -54,7 +58,7 @@ type options struct {
 // Provisioner with a fixed client id queue. Default: a new id for each
 // connection; the thing name for an Identity that came from Credentials.
 func WithClientID(id string) Option {
-	return func(o *options) { o.fixedID = &id }
+	return func(o *options) { o.clientID = &id }
 }
 
 // WithRootCAs sets the roots the server's certificate must chain to, for an
@@ -112,8 +116,10 @@ func WithProxy(proxy *url.URL) Option {
 // CreateKeysAndCertificate.
 func WithGeneratedKey() Option {
 	return func(o *options) {
-		o.deviceKey = func(format exchange.Format) *deviceKey { return makeDeviceKey(generateKey, format) }
-		o.deviceKeys++
+		o.ownKey = func(format exchange.Format) exchange.Creation {
+			return &exchange.OwnKey{Key: keys.Generate, Format: format}
+		}
+		o.keyOptions++
 	}
 }
 
@@ -123,11 +129,11 @@ func WithGeneratedKey() Option {
 func WithPrivateKey(key crypto.Signer) Option {
 	return func(o *options) {
 		o.privateKey = key
-		o.deviceKey = func(format exchange.Format) *deviceKey {
-			return makeDeviceKey(func() (crypto.Signer, error) { return key, nil }, format)
+		o.ownKey = func(format exchange.Format) exchange.Creation {
+			return &exchange.OwnKey{Key: func() (crypto.Signer, error) { return key, nil }, Format: format}
 		}
-		o.deviceKeys++
-		o.keyErr = checkPrivateKey(key)
+		o.keyOptions++
+		o.keyErr = keys.Check(key)
 	}
 }
 
@@ -142,7 +148,7 @@ func WithCBOR() Option {
 // lag behind: the step is tried until its timeout. A failure is an [*Error] of
 // OpVerify, returned together with the Credentials. Default: no verification.
 func WithVerification() Option {
-	return func(o *options) { o.verified = true }
+	return func(o *options) { o.verify = (*run).verify } // linked only where it is asked for
 }
 
 // WithPipelining sends the request for a certificate right behind SUBSCRIBE,
@@ -220,16 +226,6 @@ func WithProgress(report func(context.Context, Progress)) Option {
 	return func(o *options) { o.progress = report }
 }
 
-// Progress is the beginning or the end of a step.
-type Progress struct {
-	Op      Op
-	Done    bool          // whether the step has ended
-	Attempt int           // from 1
-	Elapsed time.Duration // since the step began; since the first attempt did, if Wait is set
-	Wait    time.Duration // until the next attempt; set in a report of its own
-	Err     error         // why the step failed, or nil
-}
-
 func newOptions(opts []Option) *options {
 	o := &options{
 		dialer:      new(net.Dialer).DialContext,
@@ -248,48 +244,71 @@ func newOptions(opts []Option) *options {
 	return o
 }
 
+// creation returns the way in which a run gets its certificate, and the name of the
+// operation.
+func (o *options) creation() (exchange.Creation, Op) {
+	if o.ownKey == nil {
+		return exchange.AWSKey{}, OpCreateKeysAndCertificate
+	}
+	return o.ownKey(o.format), OpCreateCertificateFromCSR
+}
+
+// proxyFor returns the proxy for an address, or nil.
+func (o *options) proxyFor(address string) (*url.URL, error) {
+	if o.proxySet || o.dialerSet {
+		return o.proxy, nil
+	}
+	return proxy.FromEnvironment(address)
+}
+
+// trust returns the roots that the server's certificate must chain to.
+func (o *options) trust(claim *Identity) *x509.CertPool {
+	switch {
+	case o.rootCAs != nil:
+		return o.rootCAs
+	case o.tlsConfig != nil && o.tlsConfig.RootCAs != nil:
+		return o.tlsConfig.RootCAs
+	default:
+		return iotendpoint.Trust(claim.roots)
+	}
+}
+
+// now is the time that certificates are judged by.
+func (o *options) now() time.Time {
+	if o.tlsConfig != nil && o.tlsConfig.Time != nil {
+		return o.tlsConfig.Time()
+	}
+	return time.Now()
+}
+
 // check reports all that is wrong at once.
 func (o *options) check() error {
-	var errs []error
-	if o.fixedID != nil {
-		errs = append(errs, checkClientID(*o.fixedID))
+	errs := []error{o.keyErr}
+	refuse := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	if o.clientID != nil {
+		errs = append(errs, checkClientID(*o.clientID))
 	}
 	if c := o.tlsConfig; c != nil {
-		if c.InsecureSkipVerify {
-			errs = append(errs, errors.New("the TLS configuration sets InsecureSkipVerify: the claim's key would sign for anyone; give the server's roots with WithRootCAs"))
-		}
-		if c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12 || c.MaxVersion != 0 && c.MaxVersion < max(c.MinVersion, tls.VersionTLS12) {
-			errs = append(errs, errors.New("the TLS configuration allows versions below TLS 1.2, which AWS IoT does not speak, or none"))
-		}
-	}
-	if o.dialer == nil {
-		errs = append(errs, errors.New("the dialer is nil"))
+		refuse(c.InsecureSkipVerify, "the TLS configuration sets InsecureSkipVerify: the claim's key would sign for anyone; give the server's roots with WithRootCAs")
+		refuse(c.MinVersion != 0 && c.MinVersion < tls.VersionTLS12 || c.MaxVersion != 0 && c.MaxVersion < max(c.MinVersion, tls.VersionTLS12),
+			"the TLS configuration allows versions below TLS 1.2, which AWS IoT does not speak, or none")
 	}
 	if o.proxy != nil {
 		errs = append(errs, proxy.Check(o.proxy))
 	}
-	if o.deviceKeys > 1 {
-		errs = append(errs, errors.New("WithGeneratedKey and WithPrivateKey exclude each other, and may be given once"))
-	}
-	errs = append(errs, o.keyErr)
-	if o.stepTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("the step timeout is %v: it must be more than zero", o.stepTimeout))
-	}
-	if o.maxAttempts < 0 {
-		errs = append(errs, fmt.Errorf("the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts))
-	}
-	if o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min {
-		errs = append(errs, fmt.Errorf("the backoff is %v to %v: it must be more than zero, and not end before it begins", o.backoff.Min, o.backoff.Max))
-	}
-	if o.retryIf == nil {
-		errs = append(errs, errors.New("the function of WithRetryIf is nil"))
-	}
-	if o.log == nil {
-		errs = append(errs, errors.New("the logger is nil"))
-	}
-	if o.progress == nil {
-		errs = append(errs, errors.New("the progress function is nil"))
-	}
+	refuse(o.dialer == nil, "the dialer is nil")
+	refuse(o.keyOptions > 1, "WithGeneratedKey and WithPrivateKey exclude each other, and may be given once")
+	refuse(o.stepTimeout <= 0, "the step timeout is %v: it must be more than zero", o.stepTimeout)
+	refuse(o.maxAttempts < 0, "the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts)
+	refuse(o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min,
+		"the backoff is %v to %v: it must be more than zero, and not end before it begins", o.backoff.Min, o.backoff.Max)
+	refuse(o.retryIf == nil, "the function of WithRetryIf is nil")
+	refuse(o.log == nil, "the logger is nil")
+	refuse(o.progress == nil, "the progress function is nil")
 	return errors.Join(errs...)
 }
 
@@ -305,22 +324,23 @@ func checkClientID(id string) error {
 }
 
 func checkTemplate(name string) error {
-	if name == "" || len(name) > 36 || strings.Trim(name, alphanumeric+"_-") != "" {
+	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-"
+	if name == "" || len(name) > 36 || strings.Trim(name, allowed) != "" {
 		return fmt.Errorf("the template name %q is not 1 to 36 letters, digits, hyphens and underscores", name)
 	}
 	return nil
 }
 
-// checkParameters looks at lengths only: which are required is for the template to
-// say. Values may be secrets.
+// checkParameters looks at lengths only: the template decides which are required. No
+// value is put into an error, since it may be a secret.
 func checkParameters(parameters map[string]string) error {
 	var err error
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		if n := utf8.RuneCountInString(name); n == 0 || n > 2048 {
-			err = both(err, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
+			err = join(err, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
 		}
 		if n := utf8.RuneCountInString(parameters[name]); n > 4096 {
-			err = both(err, fmt.Errorf("the value of parameter %.64q has %d characters: AWS IoT takes up to 4096", name, n))
+			err = join(err, fmt.Errorf("the value of parameter %.64q has %d characters: AWS IoT takes up to 4096", name, n))
 		}
 	}
 	return err

@@ -10,39 +10,43 @@
 //	// …
 //	provisioner, err := fleetprov.New("xxxxxxxx-ats.iot.eu-west-1.amazonaws.com", "fleet-template", claim)
 //	// …
-//	credentials, err := provisioner.Provision(ctx, map[string]string{"SerialNumber": "12345"})
+//	credentials, err := provisioner.Ensure(ctx, fleetprov.DirStore("/var/lib/device/identity"), map[string]string{"SerialNumber": "12345"})
 //
-// Most programs need two names: [New] and [Provisioner.Provision]. Package
-// fleetprovtest is an endpoint to try them on without AWS.
+// Most programs need two names: [New], and one of two methods. Firmware calls
+// [Provisioner.Ensure] at every boot: it keeps the credentials in a [Store], and
+// goes on where a power failure cut it off. Programs that keep the result
+// themselves call [Provisioner.Provision]. Package fleetprovtest is an endpoint to
+// try them on without AWS.
 package fleetprov
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"time"
 
+	"github.com/fleetprov/fleetprov/internal/backoff"
+	"github.com/fleetprov/fleetprov/internal/credfile"
+	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/iotendpoint"
+	"github.com/fleetprov/fleetprov/internal/link"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
-	"github.com/fleetprov/fleetprov/internal/tlsdial"
+	"github.com/fleetprov/fleetprov/internal/turn"
 )
 
 // Provisioner provisions devices at one endpoint against one template. It is
 // safe for concurrent use. [New] makes one.
 type Provisioner struct {
-	*options
-	endpoint endpoint
+	options  *options
+	link     *link.Link
 	template string
 	claim    *Identity
-	roots    *x509.CertPool
-
-	// turn is taken by the run that connects under a fixed client id, and holds
-	// when the last one did. It is nil when each connection has its own id.
-	turn chan time.Time
+	topics   topics     // of the requests
+	patterns topics     // the same as policies name them
+	turn     *turn.Turn // nil when each connection has a client id of its own
 }
 
 // New returns a Provisioner that presents claim to endpoint, which is host or
@@ -52,29 +56,28 @@ type Provisioner struct {
 //
 // It does no I/O. All that is wrong with what it is given is reported at once.
 func New(endpoint, template string, claim *Identity, opts ...Option) (*Provisioner, error) {
-	p := &Provisioner{options: newOptions(opts), template: template, claim: claim}
-	var endpointErr, claimErr error
-	p.endpoint, endpointErr = parseEndpoint(endpoint)
+	o := newOptions(opts)
+	address, endpointErr := iotendpoint.Parse(endpoint)
+	var claimErr error
 	if claim == nil || claim.certificate == nil {
 		claimErr = errors.New("there is no claim: LoadPFX, ParsePFX or NewIdentity makes one")
 	}
-	if err := errors.Join(endpointErr, checkTemplate(template), claimErr, p.check()); err != nil {
+	if err := errors.Join(endpointErr, checkTemplate(template), claimErr, o.check()); err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
 	}
-
-	p.roots = p.rootCAs
-	if p.roots == nil && p.tlsConfig != nil {
-		p.roots = p.tlsConfig.RootCAs
+	if o.clientID == nil && claim.clientID != "" {
+		o.clientID = &claim.clientID
 	}
-	if p.roots == nil {
-		p.roots = trust(claim.roots)
+	p := &Provisioner{
+		options:  o,
+		link:     &link.Link{Endpoint: address, TLS: o.tlsConfig, Roots: o.trust(claim), Dial: o.dialer, Proxy: o.proxyFor},
+		template: template,
+		claim:    claim,
+		topics:   newTopics(o.ownKey != nil, template, o.format.Name),
+		patterns: newTopics(o.ownKey != nil, template, "*"),
 	}
-	if p.fixedID == nil && claim.clientID != "" {
-		p.fixedID = &claim.clientID
-	}
-	if p.fixedID != nil {
-		p.turn = make(chan time.Time, 1)
-		p.turn <- time.Time{}
+	if o.clientID != nil {
+		p.turn = turn.New(*o.clientID)
 	}
 	return p, nil
 }
@@ -90,7 +93,7 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 // together with an error: they hold what the device needs to connect, and are not
 // to be thrown away.
 //
-// What a run gained is lost with the process. [Provisioner.Ensure] keeps it.
+// Progress is lost when the process exits. [Provisioner.Ensure] keeps it.
 //
 // The steps are those of the AWS developer guide, "fleet-provision-api".
 func (p *Provisioner) Provision(ctx context.Context, parameters map[string]string) (*Credentials, error) {
@@ -102,67 +105,40 @@ func (p *Provisioner) Provision(ctx context.Context, parameters map[string]strin
 		return nil, err
 	}
 	credentials, err := r.repeat(ctx)
-	if err != nil || !r.verified {
-		return credentials, err
+	if verify := p.options.verify; err == nil && verify != nil {
+		err = verify(r, ctx, credentials)
 	}
-	return credentials, r.verify(ctx, credentials)
+	return credentials, err
 }
 
-// exchange is the protocol: connect, subscribe, create, register, disconnect. A
-// certificate that is there already is registered, not created again.
-func (r *run) exchange(ctx context.Context) (*Credentials, error) {
-	session, err := r.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer r.disconnect(session)
-	if err := r.subscribe(ctx, session); err != nil {
-		return nil, err
-	}
-	if r.issued == nil {
-		if err := r.create(ctx, session); err != nil {
-			return nil, err
-		}
-	}
-	return r.register(ctx, session)
-}
-
-// run is one call of Provision, Ensure or Renew.
+// run is one call of Provision, Ensure or Renew. It belongs to the goroutine of that
+// call.
 type run struct {
-	*Provisioner
+	p          *Provisioner
 	parameters map[string]string
-	key        *deviceKey // nil when AWS makes the key
-	began      time.Time
-	attempt    int
-	clientID   string
+	steps      *steps
+	gained     gained
+	create     Op              // the operation that gets a certificate
+	journal    recorder        // nil for Provision
+	pipelined  bool            // whether a request was ever sent ahead of the SUBACK
+	goodbye    <-chan struct{} // closed when the run's last connection is
+}
 
-	// issued is the certificate of this run, which is registered again and
-	// again rather than made again.
-	issued   *exchange.Issued
-	issuedAt time.Time
-	// accepted is the id of the certificate that was found registered.
-	accepted string
-	// ahead is the attempt in which Create was sent ahead of the SUBACK, or 0.
-	ahead int
-	// recorded is the certificate that the journal holds.
-	recorded *exchange.Issued
-	// store holds the journal, and is nil for Provision.
-	store Store
-	// journal records the certificate that is about to be registered. It is nil for
-	// Provision, so that a program without a store does not link what writes one.
-	journal func(context.Context) error
-	renewal bool
-	// connected is when the last connection under a fixed client id was opened.
-	connected time.Time
-	// goodbye is closed when the last connection is.
-	goodbye <-chan struct{}
+// recorder writes a certificate down before it is registered. It is an interface so
+// that a program without a store does not link what writes a journal.
+type recorder interface {
+	created(context.Context, *gained) error
 }
 
 func (p *Provisioner) newRun() (*run, error) {
 	if p == nil || p.claim == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the Provisioner was not made by New")}
 	}
-	return &run{Provisioner: p}, nil
+	r := &run{p: p}
+	o := p.options
+	r.gained.creation, r.create = o.creation()
+	r.steps = &steps{timeout: o.stepTimeout, gained: &r.gained, now: o.now, log: o.log, progress: o.progress}
+	return r, nil
 }
 
 // prepare refuses what AWS would refuse, before any network traffic.
@@ -172,137 +148,233 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 		err = checkParameters(parameters)
 	}
 	if err != nil {
-		return &Error{Op: OpPrepare, Err: err}
+		return r.steps.failed(OpPrepare, err)
 	}
 	r.parameters = maps.Clone(parameters)
 	return nil
 }
 
-// certificateID names the certificate of this run, if it has one.
-func (r *run) certificateID() string {
-	if r.issued == nil {
-		return r.accepted
+// repeat makes attempts until one succeeds or no other could.
+func (r *run) repeat(ctx context.Context) (*Credentials, error) {
+	o := r.p.options
+	loop := backoff.Loop{Policy: o.backoff, MaxAttempts: o.maxAttempts, Retry: o.retryIf, Waiting: r.waiting}
+	var credentials *Credentials
+	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {
+		r.steps.attempt = number
+		credentials, err = r.attempt(ctx)
+		return err == nil || credentials != nil, err
+	})
+	return credentials, r.steps.interrupted(err)
+}
+
+// waiting reports the wait before the next attempt, unless the claim ends before it.
+func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Duration) error {
+	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
+		return diagnosis.Expired(claim)
 	}
-	return r.issued.ID
+	r.steps.report(ctx, Progress{Op: failed.(*Error).Op, Done: true, Elapsed: elapsed, Wait: wait, Err: failed})
+	return nil
+}
+
+// attempt runs the exchange while the claim is valid, and while no other run uses its
+// client id. Its error is an [*Error].
+func (r *run) attempt(ctx context.Context) (*Credentials, error) {
+	claim, now := r.p.claim.leaf, r.p.options.now()
+	if err := diagnosis.Validity(claim, now); err != nil {
+		return nil, r.steps.failed(OpPrepare, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, claim.NotAfter.Sub(now), diagnosis.Expired(claim))
+	defer cancel()
+	turn, err := r.p.turn.Take(ctx)
+	if err != nil {
+		return nil, r.steps.failed(OpPrepare, diagnosis.EndOf(ctx, err))
+	}
+	defer turn.Give()
+
+	again := r.gained.issued != nil
+	credentials, err := r.exchange(ctx, turn)
+	if again && tokenRefused(err, time.Since(r.gained.issuedAt)) {
+		r.gained.issued = nil // AWS deletes it
+		// Over another connection: on the first a late repeat of the refusal
+		// would look like the answer to the next registration.
+		return r.exchange(ctx, turn)
+	}
+	return credentials, err
+}
+
+// exchange is the protocol: connect, subscribe, create, register, disconnect. A
+// certificate that is there already is registered, not created again.
+func (r *run) exchange(ctx context.Context, turn *turn.Taken) (*Credentials, error) {
+	c, err := r.connect(ctx, turn)
+	if err != nil {
+		return nil, err
+	}
+	defer r.disconnect(c.session)
+	if err := c.subscribe(ctx); err != nil {
+		return nil, err
+	}
+	if r.gained.issued == nil {
+		if err := c.create(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.register(ctx)
+}
+
+// connection is the one connection of an exchange.
+type connection struct {
+	run       *run
+	clientID  string
+	session   *mqttsession.Session
+	pipelined bool // whether the request for a certificate was sent ahead of the SUBACK
+}
+
+// connect opens the connection with the claim's certificate.
+func (r *run) connect(ctx context.Context, turn *turn.Taken) (*connection, error) {
+	c := &connection{run: r, clientID: newClientID()}
+	if fixed := r.p.options.clientID; fixed != nil {
+		c.clientID = *fixed
+	}
+	if r.gained.issued == nil {
+		r.gained.creation.Begin()
+	}
+	if err := turn.Wait(ctx, c.clientID); err != nil {
+		return nil, r.steps.failed(OpPrepare, diagnosis.EndOf(ctx, err))
+	}
+	err := r.steps.take(ctx, OpConnect, &diagnosis.Connect{ClientID: c.clientID}, func(ctx context.Context) (err error) {
+		c.session, err = r.p.link.Open(ctx, r.p.claim.certificate, c.clientID, r.p.topics.answers()...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func newClientID() string { return "fleetprov-" + rand.Text() }
 
-// connect opens the connection with the claim's certificate.
-func (r *run) connect(ctx context.Context) (session *mqttsession.Session, err error) {
-	if r.clientID = newClientID(); r.fixedID != nil {
-		r.clientID = *r.fixedID
-	}
-	if r.issued == nil {
-		r.makeKey()
-	}
-	if err := r.pace(ctx); err != nil {
-		return nil, r.unprepared(err)
-	}
-	answers := answerTopics(r.createTopic(), registerTopic(r.template, r.format.Name))
-	err = r.step(ctx, OpConnect, func(ctx context.Context) error {
-		session, err = r.open(ctx, r.claim.certificate, r.clientID, answers...)
-		return err
-	})
-	return session, err
-}
-
-// open dials, shakes hands and sends CONNECT. Nothing may follow CONNECT before
-// its CONNACK (AWS developer guide, "mqtt").
-func (r *run) open(ctx context.Context, certificate *tls.Certificate, clientID string, topics ...string) (*mqttsession.Session, error) {
-	conn, err := tlsdial.Dial(ctx, r.dial, r.endpoint.String(), r.endpoint.tlsConfig(r.tlsConfig, r.roots, certificate))
-	if err != nil {
-		return nil, &dialError{err}
-	}
-	return mqttsession.Open(ctx, conn, clientID, topics...)
-}
-
-// disconnect says goodbye. Nobody waits for it but who is about to connect under
-// the same client id.
-func (r *run) disconnect(session *mqttsession.Session) {
-	session.Close()
-	r.goodbye = session.Closed()
-}
-
 // subscribe asks for the answers before there can be any. A client that does
 // not may miss them (AWS developer guide, "fleet-provision-api").
-func (r *run) subscribe(ctx context.Context, session *mqttsession.Session) error {
-	return r.step(ctx, OpSubscribe, func(ctx context.Context) error {
-		if err := session.Subscribe(ctx); err != nil {
+func (c *connection) subscribe(ctx context.Context) error {
+	r := c.run
+	request, ahead := r.requestAhead()
+	c.pipelined = ahead
+	hints := &diagnosis.Subscribe{Create: r.p.patterns.create, Register: r.p.patterns.register, Pipelined: ahead}
+	return r.steps.take(ctx, OpSubscribe, hints, func(ctx context.Context) error {
+		if err := c.session.Subscribe(ctx); err != nil {
 			return err
 		}
-		if err := r.askAhead(ctx, session); err != nil {
-			return err
+		if ahead {
+			r.pipelined = true
+			if err := c.session.Publish(ctx, r.p.topics.create, request); err != nil {
+				return err
+			}
 		}
-		return session.Subscribed(ctx)
+		return c.session.Subscribed(ctx)
 	})
+}
+
+// requestAhead returns the request for a certificate if it goes between SUBSCRIBE and
+// its SUBACK. It does so once in a run, since AWS does not promise that the answer is
+// received then, and each lost answer is a certificate that nobody has. RegisterThing
+// is never sent ahead, since it makes a certificate active. A key that is still being
+// made is not waited for.
+func (r *run) requestAhead() (request []byte, ahead bool) {
+	if !r.p.options.pipelining || r.pipelined || r.gained.issued != nil {
+		return nil, false
+	}
+	return r.gained.creation.Request()
 }
 
 // create gets a certificate, which is not active yet: for the device's own key,
 // or together with a key that AWS makes.
-func (r *run) create(ctx context.Context, session *mqttsession.Session) error {
-	client := exchange.Client{Session: session, Format: r.format, Sent: r.askedAhead()}
-	op, ask := OpCreateKeysAndCertificate, func(ctx context.Context) (*exchange.Issued, error) {
-		return client.CreateKeysAndCertificate(ctx, r.createTopic())
-	}
-	if r.deviceKey != nil {
-		op, ask = OpCreateCertificateFromCSR, func(ctx context.Context) (*exchange.Issued, error) {
-			return r.createFromCSR(ctx, client)
-		}
-	}
-	var issued *exchange.Issued
-	err := r.step(ctx, op, func(ctx context.Context) (err error) {
-		issued, err = ask(ctx)
+func (c *connection) create(ctx context.Context) error {
+	r := c.run
+	client := &exchange.Client{Session: c.session, Format: r.p.options.format, Sent: c.pipelined}
+	hints := &diagnosis.Create{Topics: r.p.patterns.create, Pipelined: c.pipelined}
+	err := r.steps.take(ctx, r.create, hints, func(ctx context.Context) (err error) {
+		r.gained.issued, err = r.gained.creation.Create(ctx, client, r.p.topics.create)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.issued, r.issuedAt = issued, time.Now()
-	r.compareID(ctx)
+	r.gained.issuedAt = time.Now()
+	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
+		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
+	}
 	return nil
 }
 
-func (r *run) createFromCSR(ctx context.Context, client exchange.Client) (*exchange.Issued, error) {
-	r.makeKey()
-	if err := r.key.wait(ctx); err != nil {
-		select {
-		case <-r.key.made:
-			r.key = nil // it failed: the next attempt may ask again
-		default: // it is slow: the next attempt may find it done
-		}
-		return nil, err
-	}
-	issued, err := client.CreateCertificateFromCSR(ctx, r.createTopic(), r.key.request, r.key.signer.Public())
-	if err != nil {
-		return nil, err
-	}
-	issued.Key = r.key.signer
-	return issued, nil
-}
-
-func (r *run) createTopic() string {
-	if r.deviceKey == nil {
-		return createKeysTopic(r.format.Name)
-	}
-	return createFromCSRTopic(r.format.Name)
-}
-
-// register makes the certificate active and the device a thing.
-func (r *run) register(ctx context.Context, session *mqttsession.Session) (*Credentials, error) {
+// register makes the certificate active and the device a thing. The certificate is
+// written down before, if there is a journal: from here on it may be active.
+func (c *connection) register(ctx context.Context) (*Credentials, error) {
+	r := c.run
 	if r.journal != nil {
-		if err := r.journal(ctx); err != nil {
+		if err := r.journal.created(ctx, &r.gained); err != nil {
 			return nil, err
 		}
 	}
-	client := exchange.Client{Session: session, Format: r.format}
+	client := exchange.Client{Session: c.session, Format: r.p.options.format}
+	hints := &diagnosis.Register{Topics: r.p.patterns.register, Template: r.p.template}
 	var registered *exchange.Registered
-	err := r.step(ctx, OpRegisterThing, func(ctx context.Context) (err error) {
-		registered, err = client.RegisterThing(ctx, registerTopic(r.template, r.format.Name), r.issued.Token, r.parameters)
+	err := r.steps.take(ctx, OpRegisterThing, hints, func(ctx context.Context) (err error) {
+		registered, err = client.RegisterThing(ctx, r.p.topics.register, r.gained.issued.Token, r.parameters)
 		return err
 	})
 	if registered == nil {
 		return nil, err
 	}
-	return r.credentials(registered), err
+	return newCredentials(r.p.file(r.gained.issued, registered)), err
+}
+
+// file puts together what AWS gave.
+func (p *Provisioner) file(issued *exchange.Issued, registered *exchange.Registered) *credfile.File {
+	return &credfile.File{
+		ThingName:           registered.ThingName,
+		CertificateID:       issued.ID,
+		Chain:               issued.Chain,
+		Key:                 issued.Key,
+		Endpoint:            p.link.Endpoint.String(),
+		Roots:               p.claim.Roots(),
+		DeviceConfiguration: registered.DeviceConfiguration,
+	}
+}
+
+// disconnect says goodbye. Only a caller about to reconnect under the same client id
+// waits for it.
+func (r *run) disconnect(session *mqttsession.Session) {
+	session.Close()
+	r.goodbye = session.Closed()
+}
+
+// verify connects as the device, under the thing name, to which policies of devices
+// often pin the client id.
+func (r *run) verify(ctx context.Context, c *Credentials) error {
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return r.steps.failed(OpVerify, err)
+	}
+	taken, err := r.p.turn.Take(ctx)
+	if err != nil {
+		return r.steps.failed(OpVerify, diagnosis.EndOf(ctx, err))
+	}
+	defer taken.Give()
+	if r.goodbye != nil {
+		<-r.goodbye
+	}
+	clientID := c.ThingName
+	if clientID == "" {
+		clientID = newClientID()
+	}
+	if err := taken.Wait(ctx, clientID); err != nil {
+		return r.steps.failed(OpVerify, diagnosis.EndOf(ctx, err))
+	}
+	return r.steps.take(ctx, OpVerify, &diagnosis.Connect{ClientID: clientID}, func(ctx context.Context) error {
+		session, err := r.p.link.OpenActivated(ctx, &certificate, clientID, taken)
+		if err == nil {
+			r.disconnect(session)
+		}
+		return err
+	})
 }

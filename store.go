@@ -3,7 +3,6 @@ package fleetprov
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +14,7 @@ import (
 // Store is where a device keeps its credentials, and what it needs to go on with
 // provisioning after a crash. [DirStore] is one. A name is that of a file, such
 // as credentials.pem: letters, digits, dots and dashes. The data are a few
-// kilobytes and secret. All methods are called concurrently.
+// kilobytes, and secret. All methods are called concurrently.
 type Store interface {
 	// Get returns what was put under name. Its error wraps [fs.ErrNotExist] if
 	// there is nothing, and only then.
@@ -40,18 +39,13 @@ type Locker interface {
 	Lock(ctx context.Context) (unlock func() error, err error)
 }
 
-// The names that are used in a Store.
+// The names that are used in a Store. Besides these there is the journal,
+// pending.pem, and data that could not be used go to damaged-<hash>.pem: see package
+// internal/journal.
 const (
 	credentialsName = "credentials.pem"
-	pendingName     = "pending.pem"
 	previousName    = "previous.pem"
 )
-
-// damagedName is where data go that cannot be read, so that none are lost.
-func damagedName(data []byte) string {
-	sum := sha256.Sum256(data)
-	return fmt.Sprintf("damaged-%x.pem", sum[:8])
-}
 
 // DirStore is a [Store] and a [Locker] in the directory of that path, one file a
 // name. It must be on a disk that outlives a reboot, and local: locks of network

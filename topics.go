@@ -1,25 +1,27 @@
 package fleetprov
 
-// The request topics of the device provisioning MQTT API. Each is answered on
-// itself with /accepted or /rejected behind it, in the format that its last
-// level names (AWS developer guide, "fleet-provision-api").
+// topics are where the requests of one flow are published. Each is answered on itself
+// with /accepted or /rejected behind it, in the format that its last level names (AWS
+// developer guide, "fleet-provision-api").
+type topics struct{ create, register string }
 
-func createKeysTopic(format string) string {
-	return "$aws/certificates/create/" + format
+// newTopics returns the topics of a flow: with the device's own key, or with one that
+// AWS makes. With "*" for the format they are the patterns that a policy names.
+func newTopics(ownKey bool, template, format string) topics {
+	create := "$aws/certificates/create/"
+	if ownKey {
+		create = "$aws/certificates/create-from-csr/"
+	}
+	return topics{
+		create:   create + format,
+		register: "$aws/provisioning-templates/" + template + "/provision/" + format,
+	}
 }
 
-func createFromCSRTopic(format string) string {
-	return "$aws/certificates/create-from-csr/" + format
-}
-
-func registerTopic(template, format string) string {
-	return "$aws/provisioning-templates/" + template + "/provision/" + format
-}
-
-// answerTopics are the topics a flow subscribes to.
-func answerTopics(requests ...string) []string {
+// answers are the topics that the flow subscribes to.
+func (t topics) answers() []string {
 	var answers []string
-	for _, request := range requests {
+	for _, request := range []string{t.create, t.register} {
 		answers = append(answers, request+"/accepted", request+"/rejected")
 	}
 	return answers

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
 // behaviour is something that AWS IoT does to its clients.
@@ -45,7 +46,7 @@ func walk(t *testing.T, behaviours []behaviour) {
 type desk struct {
 	*testing.T
 	server   *fleetprovtest.Server
-	listener *pipeListener
+	listener *pipe.Listener
 }
 
 func newDesk(t *testing.T, setup func(*fleetprovtest.Server)) *desk {
@@ -62,7 +63,7 @@ func newDesk(t *testing.T, setup func(*fleetprovtest.Server)) *desk {
 // handshake opens a connection up to its CONNECT.
 func (d *desk) handshake(certificate tls.Certificate) *client {
 	d.Helper()
-	c, err := handshake(d.T, d.listener.dial(d), clientConfig(d.server, certificate))
+	c, err := handshake(d.T, d.listener.Connect(d.T), clientConfig(d.server, certificate))
 	require.NoError(d, err)
 	return c
 }
@@ -93,7 +94,7 @@ func (d *desk) notAuthorized(certificate tls.Certificate, clientID string) {
 // refused requires that the handshake fails for the client's certificate.
 func (d *desk) refused(certificate tls.Certificate) {
 	d.Helper()
-	err := refusal(d.T, d.listener.dial(d), clientConfig(d.server, certificate))
+	err := refusal(d.T, d.listener.Connect(d.T), clientConfig(d.server, certificate))
 	require.ErrorContains(d, err, "tls: bad certificate")
 }
 

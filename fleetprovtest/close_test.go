@@ -21,11 +21,11 @@ func TestCloseEndsEverything(t *testing.T) {
 	}{
 		{name: "without a client", steps: func(*desk) {}},
 		{name: "with a client that has sent nothing", steps: func(d *desk) {
-			conn := d.listener.dial(d)
+			conn := d.listener.Connect(d.T)
 			d.Cleanup(func() { conn.Close() })
 		}},
 		{name: "with a client in the handshake", steps: func(d *desk) {
-			conn := d.listener.dial(d)
+			conn := d.listener.Connect(d.T)
 			d.Cleanup(func() { conn.Close() })
 			_, err := conn.Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc")) // the beginning of a ClientHello
 			require.NoError(d, err)

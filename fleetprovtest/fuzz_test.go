@@ -63,7 +63,7 @@ func FuzzServer(f *testing.F) {
 		withTemplates("fleet", fuzzedTemplate)(server)
 		server.Start()
 		defer closeServer(t, server)
-		c, err := handshake(t, listener.dial(t), clientConfig(server, server.ClaimCertificate()))
+		c, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
 		require.NoError(t, err)
 		c.connect("fuzz")
 		c.subscribe(csrTopic + "/accepted")

@@ -111,11 +111,11 @@ func TestLogSaysWhy(t *testing.T) {
 		says("no name of a host", "SNI", nil, func(d *desk) {
 			config := clientConfig(d.server, d.server.ClaimCertificate())
 			config.ServerName, config.InsecureSkipVerify = "", true
-			_, err := handshake(d.T, d.listener.dial(d), config)
+			_, err := handshake(d.T, d.listener.Connect(d.T), config)
 			assert.Error(d, err)
 		}),
 		says("no protocol", "ALPN", func(s *fleetprovtest.Server) { s.RequireALPN = true }, func(d *desk) {
-			_, err := handshake(d.T, d.listener.dial(d), clientConfig(d.server, d.server.ClaimCertificate()))
+			_, err := handshake(d.T, d.listener.Connect(d.T), clientConfig(d.server, d.server.ClaimCertificate()))
 			assert.Error(d, err)
 		}),
 		says("a hook that refuses", "it refused", func(s *fleetprovtest.Server) {

@@ -1,8 +1,6 @@
 package fleetprovtest_test
 
 import (
-	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,68 +9,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
-// pipeListener accepts the far ends of pipes.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// dial returns the near end of a pipe whose far end the server has accepted.
-func (l *pipeListener) dial(t testing.TB) net.Conn {
-	t.Helper()
-	near, far := net.Pipe()
-	select {
-	case l.conns <- far:
-	case <-time.After(patience):
-		require.FailNow(t, "the server accepts no connection")
-	}
-	return near
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
-
 // onPipesUnstarted makes a server on pipes, inside a bubble.
-func onPipesUnstarted(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
+func onPipesUnstarted(t *testing.T) (*fleetprovtest.Server, *pipe.Listener) {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
 	server.Listener.Close()
-	listener := newPipeListener()
+	listener := pipe.Listen()
 	server.Listener = listener
 	return server, listener
 }
 
 // onPipes starts a server on pipes, inside a bubble.
-func onPipes(t *testing.T) (*fleetprovtest.Server, *pipeListener) {
+func onPipes(t *testing.T) (*fleetprovtest.Server, *pipe.Listener) {
 	t.Helper()
 	server, listener := onPipesUnstarted(t)
 	server.Start()
 	return server, listener
 }
 
-func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *pipeListener, clientID string) *client {
+func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *pipe.Listener, clientID string) *client {
 	t.Helper()
-	c, err := handshake(t, listener.dial(t), clientConfig(server, server.ClaimCertificate()))
+	c, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
 	require.NoError(t, err)
 	c.connect(clientID)
 	return c
@@ -88,7 +48,7 @@ func TestWholeExchangeRunsInABubble(t *testing.T) {
 		c := dialPipe(t, server, listener, "device-1")
 		_, certificate := c.provision(`{"SerialNumber":"SN-1"}`)
 
-		device, err := handshake(t, listener.dial(t), clientConfig(server, certificate))
+		device, err := handshake(t, listener.Connect(t), clientConfig(server, certificate))
 		require.NoError(t, err)
 		device.connect("SN-1")
 		assert.Zero(t, time.Since(start), "nothing in it waits for the clock")

@@ -9,10 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
 // withQuotas starts a server that throttles, inside a bubble.
-func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (*fleetprovtest.Server, *pipeListener) {
+func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (*fleetprovtest.Server, *pipe.Listener) {
 	t.Helper()
 	server, listener := onPipesUnstarted(t)
 	server.Quotas = quotas
@@ -232,7 +233,7 @@ func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {
 		second.sendSubscribe(1, 1, flowFilters...)
 		second.closed()
 
-		third, err := handshake(t, listener.dial(t), clientConfig(server, server.ClaimCertificate()))
+		third, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
 		require.NoError(t, err)
 		third.sendConnect("device-1")
 		third.closed()

@@ -1,9 +1,7 @@
 package fleetprovtest_test
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -14,25 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
-
-// ownProcess runs the test in a process of its own, whose limits it may change. It
-// reports whether this is that process.
-func ownProcess(t *testing.T) bool {
-	t.Helper()
-	const own = "FLEETPROVTEST_OWN_PROCESS"
-	if os.Getenv(own) != "" {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
-	defer cancel()
-	process := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	process.Env = append(os.Environ(), own+"=1")
-	output, err := process.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	require.Contains(t, string(output), "--- PASS: "+t.Name())
-	return false
-}
 
 // limitFileSize lets no file of the process grow beyond so many bytes. As on a full
 // disk, a write is cut off where the limit is reached.
@@ -48,7 +29,7 @@ func limitFileSize(t *testing.T, size int64) (lift func()) {
 }
 
 func TestDiskThatGetsFullInTheMiddleOfALine(t *testing.T) {
-	if !ownProcess(t) {
+	if !provtest.RunAlone(t) {
 		return
 	}
 	synctest.Test(t, func(t *testing.T) {

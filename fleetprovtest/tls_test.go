@@ -75,7 +75,7 @@ func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 		server, listener := onPipes(t)
 		defer closeServer(t, server)
 		stranger := testca.New("stranger").Client("claim", testca.Validity{})
-		err := refusal(t, listener.dial(t), clientConfig(server, stranger))
+		err := refusal(t, listener.Connect(t), clientConfig(server, stranger))
 		assert.ErrorContains(t, err, "unknown certificate authority")
 	})
 }
@@ -163,7 +163,7 @@ func TestServerNameAndProtocol(t *testing.T) {
 			config := clientConfig(d.server, d.server.ClaimCertificate())
 			config.ServerName, config.NextProtos = serverName, protocols
 			config.InsecureSkipVerify = !accepted // it is the server that refuses
-			c, err := handshake(d.T, d.listener.dial(d), config)
+			c, err := handshake(d.T, d.listener.Connect(d.T), config)
 			if !accepted {
 				require.Error(d, err)
 				assert.Empty(d, d.server.Requests())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 const password = "claim-p4ssword"
@@ -77,7 +78,7 @@ func (f *firmware) complains(text string) {
 func (f *firmware) end() {
 	f.t.Helper()
 	f.interrupt()
-	assert.Equal(f.t, 0, <-f.status, f.stderr.String())
+	assert.Equal(f.t, 0, provtest.Wait(f.t, f.status), f.stderr.String())
 	for _, printed := range []string{f.stdout.String(), f.stderr.String()} {
 		assert.NotContains(f.t, printed, "PRIVATE KEY")
 		assert.NotContains(f.t, printed, password)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // asProgram makes the test binary the program, for tests that need a process.
@@ -62,8 +63,8 @@ func TestAnotherDeviceSeesTheTelemetry(t *testing.T) {
 	require.NoError(t, token.Error())
 
 	f := start(t, environment, flags...)
-	first := <-seen
-	second := <-seen
+	first := provtest.Wait(t, seen)
+	second := provtest.Wait(t, seen)
 	f.end()
 	assert.Equal(t, 1, first.Sequence)
 	assert.Equal(t, 2, second.Sequence)

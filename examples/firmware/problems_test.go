@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 func TestProblemsAreOneLineThatSaysWhatToDo(t *testing.T) {
@@ -56,7 +57,7 @@ func TestProblemsAreOneLineThatSaysWhatToDo(t *testing.T) {
 			emptyTemp(t)
 			t.Chdir(t.TempDir())
 			f := start(t, test.environment, test.args...)
-			assert.Equal(t, 1, <-f.status)
+			assert.Equal(t, 1, provtest.Wait(t, f.status))
 			problem := f.stderr.String()
 			assert.Equal(t, 1, strings.Count(problem, "\n"), problem)
 			assert.True(t, strings.HasPrefix(problem, "firmware: "), problem)
@@ -85,7 +86,7 @@ func TestFlags(t *testing.T) {
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			f := start(t, nil, test.args...)
-			assert.Equal(t, test.status, <-f.status)
+			assert.Equal(t, test.status, provtest.Wait(t, f.status))
 			assert.Contains(t, f.stderr.String(), test.says)
 			assert.Empty(t, f.stdout.String())
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // asProgram makes the test binary the program, for tests that need a process.
@@ -38,7 +39,7 @@ func TestInterruptedBeforeRegistration(t *testing.T) {
 	}()
 	received(t, server, fleetprovtest.OpRegisterThing, 1)
 	cancel()
-	r := <-ended
+	r := provtest.Wait(t, ended)
 	assert.Equal(t, 1, r.status)
 	assert.Contains(t, r.stderr, "provisioning: interrupted: fleetprov: RegisterThing: ")
 	assert.Contains(t, r.stderr, server.Certificates()[0].ID)
@@ -55,7 +56,7 @@ func TestPipeliningDoesNotWaitForTheSUBACK(t *testing.T) {
 	}()
 	received(t, server, fleetprovtest.OpCreateKeysAndCertificate, 1)
 	cancel()
-	assert.Contains(t, (<-ended).stderr, "provisioning: interrupted: fleetprov: Subscribe: ")
+	assert.Contains(t, provtest.Wait(t, ended).stderr, "provisioning: interrupted: fleetprov: Subscribe: ")
 }
 
 func TestCredentialsThatCouldNotBeTriedAreKept(t *testing.T) {
@@ -70,7 +71,7 @@ func TestCredentialsThatCouldNotBeTriedAreKept(t *testing.T) {
 	}()
 	received(t, server, fleetprovtest.OpConnect, 2)
 	cancel()
-	r := <-ended
+	r := provtest.Wait(t, ended)
 	assert.Equal(t, 1, r.status)
 	assert.Contains(t, r.stderr, "fleetprov: Verify: ")
 	assert.NotContains(t, r.stdout, "they work")

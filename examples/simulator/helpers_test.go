@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 const (
@@ -67,7 +68,7 @@ func start(t *testing.T, dir string, args ...string) *program {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-ended
+		provtest.Wait(t, ended)
 	})
 	require.Eventually(t, func() bool { return p.printed() || len(p.status) > 0 }, waitFor, tick)
 	require.True(t, p.printed(), p.stderr.String())
@@ -81,7 +82,7 @@ func (p *program) printed() bool { return strings.Contains(p.stdout.String(), "m
 func (p *program) end() {
 	p.t.Helper()
 	p.interrupt()
-	assert.Equal(p.t, 0, <-p.status, p.stderr.String())
+	assert.Equal(p.t, 0, provtest.Wait(p.t, p.status), p.stderr.String())
 	log := p.stderr.String()
 	assert.NotContains(p.t, log, password)
 	assert.NotContains(p.t, log, "PRIVATE KEY")

@@ -9,25 +9,16 @@ package amazonroots
 import (
 	"crypto/x509"
 	_ "embed"
-	"encoding/pem"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 )
 
-var (
-	//go:embed amazon-root-ca-1.pem
-	amazonRootCA1 []byte
-	//go:embed amazon-root-ca-2.pem
-	amazonRootCA2 []byte
-	//go:embed amazon-root-ca-3.pem
-	amazonRootCA3 []byte
-	//go:embed amazon-root-ca-4.pem
-	amazonRootCA4 []byte
-	//go:embed starfield-services-root-g2.pem
-	starfieldServicesRootG2 []byte
-)
+// roots.der is Amazon Root CA 1 to 4 and Starfield Services Root Certificate
+// Authority - G2, one behind the other in DER, which takes less room in a device's
+// program than PEM. The test compares them with the fingerprints Amazon publishes.
+//
+//go:embed roots.der
+var rootsDER []byte
 
 // Certificates returns Amazon Root CA 1 to 4 and Starfield Services Root
 // Certificate Authority - G2. They are parsed at the first call; each call returns
@@ -37,22 +28,9 @@ func Certificates() []*x509.Certificate {
 }
 
 var certificates = sync.OnceValue(func() []*x509.Certificate {
-	var roots []*x509.Certificate
-	for _, file := range [][]byte{amazonRootCA1, amazonRootCA2, amazonRootCA3, amazonRootCA4, starfieldServicesRootG2} {
-		root, err := parse(file)
-		if err != nil {
-			// The files are part of the program: only a build can break them.
-			panic(fmt.Sprintf("amazonroots: root %d: %v", len(roots)+1, err))
-		}
-		roots = append(roots, root)
+	roots, err := x509.ParseCertificates(rootsDER)
+	if err != nil { // the file is part of the program: only a build can break it
+		panic("amazonroots: " + err.Error())
 	}
 	return roots
 })
-
-func parse(file []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(file)
-	if block == nil {
-		return nil, errors.New("no PEM block")
-	}
-	return x509.ParseCertificate(block.Bytes)
-}

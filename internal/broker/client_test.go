@@ -99,18 +99,6 @@ func within(t testing.TB, what string, f func()) {
 	}
 }
 
-// receive returns what comes from a channel, and fails the test if nothing does.
-func receive[T any](t testing.TB, from <-chan T) T {
-	t.Helper()
-	select {
-	case value := <-from:
-		return value
-	case <-time.After(patience):
-		require.FailNow(t, "nothing came from the channel")
-		panic("unreachable")
-	}
-}
-
 type client struct {
 	t    *testing.T
 	conn net.Conn

@@ -18,6 +18,8 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/testca"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 func TestMessagesAreRoutedByFilter(t *testing.T) {
@@ -161,10 +163,10 @@ func TestPacketsThatEndTheConnection(t *testing.T) {
 
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		server := serve(t, &permissive{}, nil, newPipeListener(far))
+		listener := pipe.Listen()
+		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		c := newClient(t, near)
+		c := newClient(t, listener.Connect(t))
 		c.conn.SetDeadline(time.Time{})
 		p := connectPacket("device")
 		p.Keepalive = 10
@@ -179,43 +181,14 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
-// pipeListener accepts the connections it was made with.
-type pipeListener struct {
-	conns chan net.Conn
-	close func()
-}
-
-func newPipeListener(far ...net.Conn) pipeListener {
-	conns := make(chan net.Conn, len(far))
-	for _, conn := range far {
-		conns <- conn
-	}
-	return pipeListener{conns, sync.OnceFunc(func() { close(conns) })}
-}
-
-func (l pipeListener) Accept() (net.Conn, error) {
-	conn, ok := <-l.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return conn, nil
-}
-
-func (l pipeListener) Close() error {
-	l.close()
-	return nil
-}
-
-func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
-
 func TestDelayedAcceptIsNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
+		listener := pipe.Listen()
 		server := serve(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
 			c.After(time.Hour, func() { accept(c, p) })
-		}}, nil, newPipeListener(far))
+		}}, nil, listener)
 		defer server.Close()
-		c := newClient(t, near)
+		c := newClient(t, listener.Connect(t))
 		c.conn.SetDeadline(time.Time{})
 		start := time.Now()
 		c.connect("device")
@@ -226,12 +199,12 @@ func TestDelayedAcceptIsNotOvertaken(t *testing.T) {
 
 func TestAfterEndsWithTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
+		listener := pipe.Listen()
 		called := false
 		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 			c.After(time.Hour, func() { called = true })
-		}}, nil, newPipeListener(far))
-		c := newClient(t, near)
+		}}, nil, listener)
+		c := newClient(t, listener.Connect(t))
 		c.connect("device")
 		c.send(publishPacket("a", "", 0))
 		c.ping()
@@ -255,7 +228,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 	for range 20 {
 		c := dial(t, addr)
 		c.send(connectPacket("device"))
-		conn := receive(t, conns)
+		conn := provtest.Wait(t, conns)
 		others.Go(func() {
 			for !conn.Over() {
 				conn.After(time.Nanosecond, func() {})
@@ -272,7 +245,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 
 func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
+		listener := pipe.Listen()
 		closed := make(chan time.Time, 1)
 		server := &broker.Server{
 			Handler: &permissive{publish: func(c *broker.Conn, _ *packets.PublishPacket) {
@@ -281,13 +254,13 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 			}},
 			Closed: func(*broker.Conn, error) { closed <- time.Now() },
 		}
-		go server.Serve(newPipeListener(far))
+		go server.Serve(listener)
 		defer server.Close()
-		c := newClient(t, near)
+		c := newClient(t, listener.Connect(t))
 		c.connect("device")
 		start := time.Now()
 		c.send(publishPacket("a", "", 0))
-		assert.Zero(t, receive(t, closed).Sub(start), "the client has not read anything yet")
+		assert.Zero(t, provtest.Wait(t, closed).Sub(start), "the client has not read anything yet")
 		rest, err := io.ReadAll(c.conn)
 		require.NoError(t, err)
 		assert.Equal(t, "the rest", string(rest))
@@ -296,14 +269,13 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 
 func TestClientThatDoesNotReadDelaysNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuckNear, stuckFar := net.Pipe()
-		near, far := net.Pipe()
-		server := serve(t, &permissive{}, nil, newPipeListener(stuckFar, far))
+		listener := pipe.Listen()
+		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		stuck := newClient(t, stuckNear)
+		stuck := newClient(t, listener.Connect(t))
 		stuck.connect("stuck")
 		stuck.subscribe("a", 0)
-		c := newClient(t, near)
+		c := newClient(t, listener.Connect(t))
 		c.connect("device")
 		payload := strings.Repeat("x", 128<<10)
 		for range 60 { // 7.5 MB: what is kept for a client that may yet read
@@ -341,13 +313,13 @@ func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 func TestLastBytesArriveBeforeTheEndOfTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := testca.New("root")
-		near, far := net.Pipe()
+		listener := pipe.Listen()
 		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 			c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
 			c.After(time.Second, func() { c.Fail(nil) })
-		}}, &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")}}, newPipeListener(far))
+		}}, &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")}}, listener)
 		defer server.Close()
-		c := newClient(t, tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
+		c := newClient(t, tls.Client(listener.Connect(t), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
 		c.connect("device")
 		c.send(publishPacket("a", "", 0))
 		<-time.After(time.Second + time.Millisecond)

@@ -2,9 +2,10 @@ package broker_test
 
 import (
 	"io"
-	"net"
 	"sync"
 	"testing"
+
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
 // FuzzServe sends arbitrary bytes after a CONNECT of MQTT 3.1.1 or MQTT 5, or instead of
@@ -22,8 +23,9 @@ func FuzzServe(f *testing.F) {
 	f.Add(byte(none), connect5)
 	f.Add(byte(none), []byte("\x10\x14\x00\x04MQTT\x05\xc6\x00\x3c\x00\x00\x01d\x00\x00\x01w\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, level byte, data []byte) {
-		near, far := net.Pipe()
-		server := serve(t, &permissive{}, nil, newPipeListener(far))
+		listener := pipe.Listen()
+		server := serve(t, &permissive{}, nil, listener)
+		near := listener.Connect(t)
 		c := newClient(t, near)
 		switch level {
 		case level311:

@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/testca"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // clientsVariable is set in a process that holds connections for a test, to their
@@ -86,9 +86,7 @@ func holdConnections(clients int) error {
 // the client is gone.
 func measureConnections(tb testing.TB, clients int) (held, left float64) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 2*time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, os.Args[0])
+	command := exec.CommandContext(provtest.Context(tb), os.Args[0])
 	command.Env = append(os.Environ(), clientsVariable+"="+strconv.Itoa(clients))
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // connect5 is a CONNECT of MQTT 5 as the client "device", with a keep-alive of
@@ -350,10 +352,10 @@ func TestMQTT5TakeoverIsAnnounced(t *testing.T) {
 
 func TestMQTT5KeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		server := serve(t, &permissive{}, nil, newPipeListener(far))
+		listener := pipe.Listen()
+		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		c := newClient(t, near)
+		c := newClient(t, listener.Connect(t))
 		c.conn.SetDeadline(time.Time{})
 		c.write(connect5)
 		c.reads(connack5)
@@ -396,7 +398,7 @@ func TestFail(t *testing.T) {
 			c.reads(test.want)
 			c.closed()
 			c.conn.Close()
-			assert.Equal(t, denied, receive(t, ended))
+			assert.Equal(t, denied, provtest.Wait(t, ended))
 		})
 	}
 }

@@ -3,10 +3,12 @@ package exchange
 import (
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"strings"
 )
 
 // Issued is a certificate that AWS IoT issued, not yet registered.
@@ -16,6 +18,12 @@ type Issued struct {
 	Leaf  *x509.Certificate
 	Key   crypto.Signer // nil when the key stayed with the device
 	Token string        // the ownership token: a secret that lives for an hour
+}
+
+// IDIsDigest reports whether the id is the SHA-256 of the certificate.
+func (i *Issued) IDIsDigest() bool {
+	digest := sha256.Sum256(i.Leaf.Raw)
+	return strings.EqualFold(i.ID, hex.EncodeToString(digest[:]))
 }
 
 // certificate is the accepted answer of both operations that create one.

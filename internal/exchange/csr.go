@@ -8,6 +8,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+
+	"github.com/fleetprov/fleetprov/internal/keys"
 )
 
 // maxCSR is the length AWS IoT takes, in characters of PEM (AWS IoT API
@@ -28,6 +30,16 @@ func NewCSR(key crypto.Signer) ([]byte, error) {
 		return nil, fmt.Errorf("the certificate signing request has %d characters and AWS IoT takes %d: use a smaller key", len(csr), maxCSR)
 	}
 	return csr, nil
+}
+
+// NewCSRRequest returns the payload of the request for a certificate for key, with a
+// certificate signing request that key signs.
+func (f Format) NewCSRRequest(key crypto.Signer) ([]byte, error) {
+	csr, err := NewCSR(key)
+	if err != nil {
+		return nil, err
+	}
+	return f.CSRRequest(csr)
 }
 
 // CSRRequest returns the payload of the request for a certificate for the key
@@ -51,7 +63,7 @@ func (c *Client) CreateCertificateFromCSR(ctx context.Context, topic string, req
 	if err != nil {
 		return nil, err
 	}
-	if key, ok := issued.Leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(public) {
+	if !keys.Same(issued.Leaf.PublicKey, public) {
 		return nil, badResponse("the certificate is for another key than the one in the certificate signing request")
 	}
 	return issued, nil

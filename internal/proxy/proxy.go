@@ -1,7 +1,7 @@
 // Package proxy opens connections through HTTP CONNECT and SOCKS5 proxies.
 //
-// [Dial] is the way through a proxy that is known, [FromEnvironment] tells which
-// one the environment asks for. No error of this package holds a proxy's user or
+// [Dial] goes through a proxy; [FromEnvironment] returns the one that the environment
+// names. No error of this package holds a proxy's user or
 // password; each names the proxy by host and port.
 package proxy
 
@@ -11,10 +11,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-)
 
-// DialFunc opens a connection, as [net.Dialer.DialContext] does.
-type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+	"github.com/fleetprov/fleetprov/internal/tlsdial"
+)
 
 // Dial returns a connection to address, a host:port, that runs through the proxy u,
 // which must be one that [Check] accepts. The proxy itself is reached by dial, at
@@ -31,7 +30,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // one that speaks another protocol [ErrBadAnswer], one that ends the connection
 // without an answer [io.ErrUnexpectedEOF]; errors of the network and of TLS survive
 // [errors.As].
-func Dial(ctx context.Context, dial DialFunc, u *url.URL, address string, tlsConfig *tls.Config) (net.Conn, error) {
+func Dial(ctx context.Context, dial tlsdial.DialFunc, u *url.URL, address string, tlsConfig *tls.Config) (net.Conn, error) {
 	if err := Check(u); err != nil {
 		return nil, err
 	}

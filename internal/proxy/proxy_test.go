@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/internal/tlsdial"
 )
 
 const (
@@ -64,8 +66,8 @@ func play(t *testing.T, conn net.Conn, turns []turn) bool {
 	return true
 }
 
-// served is a DialFunc to a proxy that serves one connection with serve, then closes it.
-func served(serve func(net.Conn)) DialFunc {
+// served is a dialer of a proxy that serves one connection with serve, then closes it.
+func served(serve func(net.Conn)) tlsdial.DialFunc {
 	return func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
@@ -243,9 +245,9 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// watchClose is a DialFunc to a proxy that runs serve, and a channel that is closed
+// watchClose is a dialer of a proxy that runs serve, and a channel that is closed
 // when the client closes its connection.
-func watchClose(t *testing.T, serve func(*testing.T, net.Conn)) (<-chan struct{}, DialFunc) {
+func watchClose(t *testing.T, serve func(*testing.T, net.Conn)) (<-chan struct{}, tlsdial.DialFunc) {
 	closed := make(chan struct{})
 	dial := served(func(conn net.Conn) { serve(t, conn) })
 	return closed, func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -24,7 +24,7 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // config over it, which fails with a [*HandshakeError]. When ctx ends, the error
 // is that of ctx.
 func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config) (*tls.Conn, error) {
-	raw, err := Bound(dial)(ctx, "tcp", address)
+	raw, err := bound(dial)(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +47,11 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 	return conn, nil
 }
 
-// Bound returns dial, made to end with its context even if it does not look at
+// bound returns dial, made to end with its context even if it does not look at
 // it: a modem's driver that knows no contexts must not hang a device. The
 // connection such a driver comes back with later is closed. A nil connection
 // without an error is an error.
-func Bound(dial DialFunc) DialFunc {
+func bound(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		type result struct {
 			conn net.Conn

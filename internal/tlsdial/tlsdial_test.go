@@ -34,14 +34,14 @@ func TestADialerThatKnowsNoContextsIsLeftBehind(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		late := &closing{near, make(chan struct{})}
-		dial := tlsdial.Bound(func(context.Context, string, string) (net.Conn, error) {
+		dial := func(context.Context, string, string) (net.Conn, error) {
 			<-time.After(time.Minute)
 			return late, nil
-		})
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		conn, err := dial(ctx, "tcp", "localhost:1")
+		conn, err := tlsdial.Dial(ctx, dial, "localhost:1", &tls.Config{})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Nil(t, conn)
 		assert.Equal(t, time.Second, time.Since(began))

@@ -1,5 +1,0 @@
-package fleetprov_test
-
-import "flag"
-
-var full = flag.Bool("full", false, "run the long proofs whole")

@@ -1,0 +1,43 @@
+package diagnosis
+
+import (
+	"crypto/x509"
+	"fmt"
+	"time"
+)
+
+// Validity says what keeps a claim from being used now. A clock before the claim's
+// beginning is wrong ([ErrClock]); a claim past its end is [Expired].
+func Validity(claim *x509.Certificate, now time.Time) error {
+	switch {
+	case now.Before(claim.NotBefore):
+		return notYetValid("the claim", claim, now, x509.CertificateInvalidError{Cert: claim, Reason: x509.Expired})
+	case now.After(claim.NotAfter):
+		return Expired(claim)
+	default:
+		return nil
+	}
+}
+
+// Expired is the end of the claim, which is final. A claim issued to a trusted user
+// lives for five minutes, and may end in the middle of a run (AWS developer guide,
+// "provision-wo-cert").
+func Expired(claim *x509.Certificate) error {
+	return &ExpiredError{fmt.Errorf("the claim expired on %s: the device needs a new one: %w", claim.NotAfter.UTC().Format(time.RFC3339),
+		x509.CertificateInvalidError{Cert: claim, Reason: x509.Expired})}
+}
+
+// ExpiredError is the end of the claim.
+type ExpiredError struct{ Err error }
+
+func (e *ExpiredError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what crypto/x509 would say.
+func (e *ExpiredError) Unwrap() error { return e.Err }
+
+// notYetValid is about a certificate that becomes valid in the future, which means
+// that the clock is in the past.
+func notYetValid(whose string, certificate *x509.Certificate, now time.Time, err error) error {
+	return fmt.Errorf("%w: it is %s and %s is valid from %s: set the clock: %w", ErrClock,
+		now.UTC().Format(time.RFC3339), whose, certificate.NotBefore.UTC().Format(time.RFC3339), err)
+}

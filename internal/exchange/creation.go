@@ -1,0 +1,76 @@
+package exchange
+
+import (
+	"context"
+	"crypto"
+
+	"github.com/fleetprov/fleetprov/internal/keys"
+)
+
+// Creation is a way to get a certificate. One run uses it, for as many attempts as it
+// takes.
+type Creation interface {
+	// Begin begins to make what the request needs. More calls do nothing.
+	Begin()
+
+	// Request returns the payload of the request, if it is there by now.
+	Request() (payload []byte, ready bool)
+
+	// Create asks for a certificate on topic.
+	Create(ctx context.Context, client *Client, topic string) (*Issued, error)
+}
+
+// AWSKey is the creation of a certificate together with a key that AWS makes.
+type AWSKey struct{}
+
+// Begin implements [Creation]. There is nothing to make.
+func (AWSKey) Begin() {}
+
+// Request implements [Creation]. The request is empty.
+func (AWSKey) Request() ([]byte, bool) { return nil, true }
+
+// Create implements [Creation].
+func (AWSKey) Create(ctx context.Context, client *Client, topic string) (*Issued, error) {
+	return client.CreateKeysAndCertificate(ctx, topic)
+}
+
+// OwnKey is the creation of a certificate for a key that does not leave the device.
+type OwnKey struct {
+	Key    func() (crypto.Signer, error) // makes or finds the key
+	Format Format
+
+	device *keys.Device // nil before Begin
+}
+
+// Begin implements [Creation].
+func (k *OwnKey) Begin() {
+	if k.device == nil {
+		k.device = keys.Make(k.Key, k.Format.NewCSRRequest)
+	}
+}
+
+// Request implements [Creation].
+func (k *OwnKey) Request() ([]byte, bool) {
+	if !k.device.Ready() {
+		return nil, false
+	}
+	return k.device.Request, true
+}
+
+// Create implements [Creation]. It waits for the key. One that could not be made is
+// made again by the next call; one that is slow may be done by then.
+func (k *OwnKey) Create(ctx context.Context, client *Client, topic string) (*Issued, error) {
+	k.Begin()
+	if err := k.device.Wait(ctx); err != nil {
+		if k.device.Failed() {
+			k.device = nil
+		}
+		return nil, err
+	}
+	issued, err := client.CreateCertificateFromCSR(ctx, topic, k.device.Request, k.device.Signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	issued.Key = k.device.Signer
+	return issued, nil
+}

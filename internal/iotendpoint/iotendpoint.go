@@ -1,0 +1,97 @@
+// Package iotendpoint knows the address of an AWS IoT data endpoint, and the TLS
+// configuration that connects to it.
+package iotendpoint
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/fleetprov/fleetprov/internal/amazonroots"
+)
+
+const (
+	mqttPort = "8883"
+
+	// Port 443 serves other protocols too, and tells them apart by ALPN (AWS
+	// developer guide, "protocols").
+	httpsPort    = "443"
+	mqttProtocol = "x-amzn-mqtt-ca"
+)
+
+// Endpoint is the data endpoint of an AWS account in a region.
+type Endpoint struct{ Host, Port string }
+
+// Parse takes host or host:port; the port is 8883 if none is named. It does not
+// compare the host with the names that AWS gives: a custom domain is an endpoint too.
+func Parse(s string) (Endpoint, error) {
+	switch {
+	case s == "":
+		return Endpoint{}, errors.New("the endpoint is empty: aws iot describe-endpoint --endpoint-type iot:Data-ATS prints it")
+	case strings.Contains(s, "://"):
+		return Endpoint{}, fmt.Errorf("the endpoint %q is a URL: it must be a host or host:port", s)
+	}
+	host, port := s, mqttPort
+	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") {
+		whole := s
+		if strings.HasSuffix(s, "]") { // an IPv6 address without a port
+			whole = s + ":" + mqttPort
+		}
+		if host, port, err = net.SplitHostPort(whole); err != nil {
+			return Endpoint{}, fmt.Errorf("the endpoint %q is neither a host nor host:port", s)
+		}
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return Endpoint{}, fmt.Errorf("the port of the endpoint %q is not a number from 1 to 65535", s)
+	}
+	port = strconv.FormatUint(number, 10) // 0443 is httpsPort too
+	if _, err := netip.ParseAddr(host); err != nil && !isHostname(host) {
+		return Endpoint{}, fmt.Errorf("the endpoint %q does not begin with a host name", s)
+	}
+	return Endpoint{host, port}, nil
+}
+
+// isHostname takes a name as DNS has it, with underscores and a final dot.
+func isHostname(s string) bool {
+	const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	return s != "" && len(s) <= 253 && strings.Trim(s, alphanumeric+"._-") == "" &&
+		!strings.ContainsAny(s[:1], "._-") && !strings.ContainsAny(s[len(s)-1:], "_-")
+}
+
+// String returns host:port.
+func (e Endpoint) String() string { return net.JoinHostPort(e.Host, e.Port) }
+
+// TLSConfig returns a copy of base, which may be nil, that trusts roots, asks for the
+// endpoint's host and presents certificate to it.
+func (e Endpoint) TLSConfig(base *tls.Config, roots *x509.CertPool, certificate *tls.Certificate) *tls.Config {
+	config := base.Clone()
+	if config == nil {
+		config = new(tls.Config)
+	}
+	config.ServerName = e.Host
+	config.RootCAs = roots
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	if e.Port == httpsPort {
+		config.NextProtos = []string{mqttProtocol}
+	}
+	// With Certificates, crypto/tls sends none if the server names authorities that
+	// did not issue it. A server that knows the certificate itself accepts it.
+	config.Certificates = nil
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+	return config
+}
+
+// Trust returns a pool of Amazon's roots and more.
+func Trust(more []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, root := range append(amazonroots.Certificates(), more...) {
+		pool.AddCert(root)
+	}
+	return pool
+}

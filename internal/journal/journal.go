@@ -1,0 +1,147 @@
+// Package journal keeps in a store how far a device has come with its provisioning,
+// so that the next run goes on where this one was cut off.
+//
+// There is one journal, pending.pem. It is written before a certificate is registered
+// (phase created) and when AWS has accepted it (phase accepted), and deleted when the
+// credentials are stored. Before AWS makes anything, a file of the same size proves
+// that the store takes one (phase probe).
+package journal
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/fleetprov/fleetprov/internal/credfile"
+)
+
+// Name is the journal's name in the store.
+const Name = "pending.pem"
+
+// Journal is the journal of one run. The run alone may use it, while it has the lock
+// of the store, if there is one.
+type Journal struct {
+	Files    Files
+	Endpoint string // host:port
+	Template string
+	Renewal  bool // whether the run replaces credentials
+
+	found   []byte // the journal that the run goes on from
+	created string // the certificate that the journal holds in phase created
+}
+
+// Pending is what a run can go on from.
+type Pending struct {
+	Accepted    bool // whether AWS has accepted the registration
+	Credentials *credfile.File
+	Token       string    // the ownership token, unless it is accepted
+	Issued      time.Time // when AWS issued the certificate, by the clock of that time
+}
+
+// Read returns what this run can go on from, or nil. A journal that it cannot use is
+// set aside, unless it tells no more than the stored credentials, which have the id
+// stored.
+func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
+	data, err := j.Files.Read(ctx, Name)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	r, err := parse(data)
+	switch {
+	case err != nil:
+		return nil, j.Files.SetAside(ctx, data)
+	case r.Phase == phaseProbe:
+		return nil, nil
+	case j.concerns(r, stored):
+		j.found = data
+		if r.Phase == phaseCreated {
+			j.created = r.credentials.CertificateID
+		}
+		return &Pending{r.Phase == phaseAccepted, r.credentials, r.Token, r.Issued}, nil
+	case r.credentials.CertificateID == stored:
+		return nil, nil
+	default:
+		return nil, j.Files.SetAside(ctx, data)
+	}
+}
+
+// concerns reports whether a journal is of a run like this one. Credentials that AWS
+// has accepted are an identity whatever run asked for them: Ensure takes those of a
+// renewal, and Renew those of an Ensure, unless they are the stored ones.
+func (j *Journal) concerns(r *record, stored string) bool {
+	switch {
+	case !strings.EqualFold(r.credentials.Endpoint, j.Endpoint):
+		return false
+	case r.Renewal == j.Renewal:
+		return r.Template == j.Template
+	case r.Phase != phaseAccepted:
+		return false
+	case j.Renewal:
+		return r.Template == j.Template && r.credentials.CertificateID != stored
+	default:
+		return true
+	}
+}
+
+// IsAccepted reports whether the journal says of a certificate that AWS has accepted
+// it. Then what was to follow, such as its verification, has not been done.
+func (j *Journal) IsAccepted(ctx context.Context, certificateID string) bool {
+	data, err := j.Files.Read(ctx, Name)
+	if err != nil || data == nil {
+		return false
+	}
+	r, err := parse(data)
+	return err == nil && r.Phase == phaseAccepted && r.credentials.CertificateID == certificateID
+}
+
+// Probe proves that the store takes a journal, before AWS makes anything. A journal
+// that the run goes on from proves it by being written again.
+func (j *Journal) Probe(ctx context.Context) error {
+	if j.found != nil {
+		return j.Files.write(ctx, Name, j.found)
+	}
+	probe := record{Version: version, Phase: phaseProbe, Template: j.Template}
+	data, err := probe.marshal()
+	if err != nil {
+		return err
+	}
+	return j.Files.write(ctx, Name, data)
+}
+
+// Created writes down a certificate that is about to be registered, once.
+func (j *Journal) Created(ctx context.Context, c *credfile.File, token string, issued time.Time) error {
+	if j.created == c.CertificateID {
+		return nil
+	}
+	err := j.write(ctx, &record{Phase: phaseCreated, Token: token, Issued: issued.UTC(), credentials: c})
+	if err == nil {
+		j.created = c.CertificateID
+	}
+	return err
+}
+
+// Accepted writes down that AWS has accepted the registration.
+func (j *Journal) Accepted(ctx context.Context, c *credfile.File) error {
+	return j.write(ctx, &record{Phase: phaseAccepted, credentials: c})
+}
+
+func (j *Journal) write(ctx context.Context, r *record) error {
+	r.Version, r.Renewal, r.Template = version, j.Renewal, j.Template
+	data, err := r.marshal()
+	if err != nil {
+		return j.Files.Step(ctx, "writing "+Name, func(context.Context) error { return err })
+	}
+	store := j.Files.Store
+	return j.Files.persist(ctx, "writing "+Name, func(ctx context.Context) error {
+		err := store.Put(ctx, Name, data)
+		if err == nil || r.Phase != phaseCreated || store.Delete(ctx, Name) != nil {
+			return err
+		}
+		// The old content is obsolete, be it the probe or the journal of a
+		// certificate whose token was refused; its space is needed.
+		return store.Put(ctx, Name, data)
+	})
+}
+
+// Drop deletes the journal, when all that it was for is done.
+func (j *Journal) Drop(ctx context.Context) error { return j.Files.remove(ctx, Name) }

@@ -1,0 +1,60 @@
+// Package link opens MQTT sessions with an endpoint: it dials, through a proxy or
+// not, runs the TLS handshake, and sends CONNECT.
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/url"
+
+	"github.com/fleetprov/fleetprov/internal/iotendpoint"
+	"github.com/fleetprov/fleetprov/internal/mqttsession"
+	"github.com/fleetprov/fleetprov/internal/proxy"
+	"github.com/fleetprov/fleetprov/internal/tlsdial"
+)
+
+// Link is the way to one endpoint. Its fields do not change once it is in use, and
+// any number of sessions may be opened at once.
+type Link struct {
+	Endpoint iotendpoint.Endpoint
+	TLS      *tls.Config // what else the caller wants of TLS, or nil
+	Roots    *x509.CertPool
+	Dial     tlsdial.DialFunc
+
+	// Proxy returns the proxy for an address, or nil for none.
+	Proxy func(address string) (*url.URL, error)
+}
+
+// DialError is a connection that was not opened.
+type DialError struct{ Err error }
+
+func (e *DialError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the network, the proxy or TLS said.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// Open dials, shakes hands and sends CONNECT. Nothing may follow CONNECT before
+// its CONNACK (AWS developer guide, "mqtt"). Until CONNECT is sent, a failure is a
+// [*DialError].
+func (l *Link) Open(ctx context.Context, certificate *tls.Certificate, clientID string, topics ...string) (*mqttsession.Session, error) {
+	config := l.Endpoint.TLSConfig(l.TLS, l.Roots, certificate)
+	conn, err := tlsdial.Dial(ctx, l.dial, l.Endpoint.String(), config)
+	if err != nil {
+		return nil, &DialError{err}
+	}
+	return mqttsession.Open(ctx, conn, clientID, topics...)
+}
+
+func (l *Link) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	through, err := l.Proxy(address)
+	switch {
+	case err != nil:
+		return nil, err
+	case through == nil:
+		return l.Dial(ctx, network, address)
+	default:
+		return proxy.Dial(ctx, l.Dial, through, address, nil)
+	}
+}

@@ -1,0 +1,301 @@
+package crash_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/pipe"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
+)
+
+var errPowerCut = errors.New("the power is off")
+
+// power is a supply that is cut at one instant: before or after one operation of
+// the store, or one write to or read from the network. From then on nothing has an
+// effect any more, and what was under way is over.
+type power struct {
+	mu     sync.Mutex
+	cutAt  int // the instant, from 1; 0 for never
+	now    int
+	off    bool
+	torn   bool // a write to the store that is cut leaves half of it
+	device context.CancelFunc
+	conns  []net.Conn
+}
+
+// instant passes one instant and reports whether the power is still on.
+func (p *power) instant() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now++; p.now == p.cutAt {
+		p.off = true
+		p.device()
+		for _, conn := range p.conns {
+			conn.Close()
+		}
+	}
+	return !p.off
+}
+
+// justNow reports whether the last instant was the one of the cut.
+func (p *power) justNow() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now == p.cutAt
+}
+
+// instants are those gone by. Who is cut off may still be ending connections.
+func (p *power) instants() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
+}
+
+// poweredStore is a store on that supply.
+type poweredStore struct {
+	*provtest.MemStore
+	power *power
+}
+
+func (s poweredStore) Get(ctx context.Context, name string) ([]byte, error) {
+	if !s.power.instant() {
+		return nil, errPowerCut
+	}
+	return s.MemStore.Get(ctx, name)
+}
+
+func (s poweredStore) Put(ctx context.Context, name string, data []byte) error {
+	if !s.power.instant() {
+		if s.power.torn && s.power.justNow() {
+			_ = s.MemStore.Put(ctx, name, data[:len(data)/2])
+		}
+		return errPowerCut
+	}
+	return s.after(s.MemStore.Put(ctx, name, data))
+}
+
+func (s poweredStore) Delete(ctx context.Context, name string) error {
+	if !s.power.instant() {
+		return errPowerCut
+	}
+	return s.after(s.MemStore.Delete(ctx, name))
+}
+
+func (s poweredStore) after(err error) error {
+	if !s.power.instant() {
+		return errPowerCut
+	}
+	return err
+}
+
+// poweredConn is a connection on that supply.
+type poweredConn struct {
+	net.Conn
+	power *power
+}
+
+func (c poweredConn) Write(b []byte) (int, error) {
+	if !c.power.instant() {
+		return 0, errPowerCut
+	}
+	n, err := c.Conn.Write(b)
+	if !c.power.instant() {
+		return 0, errPowerCut
+	}
+	return n, err
+}
+
+func (c poweredConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.power.instant() {
+		return 0, errPowerCut
+	}
+	return n, err
+}
+
+// world is what outlives a device's boot: AWS, and the device's flash.
+type world struct {
+	t        *testing.T
+	server   *fleetprovtest.Server
+	listener *pipe.Listener
+	flash    *provtest.MemStore
+	claim    *fleetprov.Identity
+	opts     []fleetprov.Option
+}
+
+func newWorld(t *testing.T, opts ...fleetprov.Option) *world {
+	server, listener := provtest.NewPipeServer(t)
+	return &world{t, server, listener, provtest.NewMemStore(), provtest.Claim(t, server), opts}
+}
+
+// provisioner is the firmware's, on a supply.
+func (w *world) provisioner(p *power) *fleetprov.Provisioner {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !p.instant() {
+			return nil, errPowerCut
+		}
+		conn, err := w.listener.Dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		p.conns = append(p.conns, conn)
+		p.mu.Unlock()
+		return poweredConn{conn, p}, nil
+	}
+	provisioner, err := fleetprov.New(w.server.Endpoint(), provtest.Template, w.claim,
+		append(w.opts, fleetprov.WithDialer(dial), fleetprov.WithGeneratedKey(), fleetprov.WithVerification())...)
+	require.NoError(w.t, err)
+	return provisioner
+}
+
+type job func(*fleetprov.Provisioner, context.Context, fleetprov.Store, map[string]string) (*fleetprov.Credentials, error)
+
+// boot runs job on a supply and returns how many instants it took.
+func (w *world) boot(job job, p *power) (*fleetprov.Credentials, error) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	defer cancel()
+	p.device = cancel
+	credentials, err := job(w.provisioner(p), ctx, poweredStore{w.flash, p}, map[string]string{"SerialNumber": "1"})
+	<-time.After(time.Minute) // what is left of the run gives up
+	return credentials, err
+}
+
+// active are the ids of the certificates the device could connect with.
+func (w *world) active() []string {
+	var ids []string
+	for _, certificate := range w.server.Certificates() {
+		if certificate.Status == "ACTIVE" {
+			ids = append(ids, certificate.ID)
+		}
+	}
+	return ids
+}
+
+// TestEnsureSurvivesEveryPowerCut cuts the power at every instant of a first boot,
+// boots again from what is on the flash, and looks whether all is well.
+func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		torn bool
+		opts []fleetprov.Option
+	}{
+		{"whole writes", false, nil},
+		{"torn writes", true, nil},
+		{"pipelined", false, []fleetprov.Option{fleetprov.WithPipelining()}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
+				w := newWorld(t, test.opts...)
+				w.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Delay: time.Second}) // the key is made by then
+				p := &power{cutAt: cutAt, torn: test.torn}
+				_, err := w.boot((*fleetprov.Provisioner).Ensure, p)
+				if cutAt == 0 {
+					require.NoError(t, err)
+				}
+				again, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+				require.NoError(t, err)
+
+				assert.LessOrEqual(t, len(w.server.Certificates()), 2, "no boot asks for more than one")
+				if test.torn {
+					// A journal torn behind RegisterThing is an answer lost.
+					assert.Contains(t, w.active(), again.CertificateID)
+					assert.LessOrEqual(t, len(w.active()), 2)
+				} else {
+					assert.Equal(t, []string{again.CertificateID}, w.active(), "one active certificate, and it is the device's")
+				}
+				assert.Len(t, w.server.Things(), 1)
+				stored, err := fleetprov.LoadCredentials(t.Context(), w.flash)
+				require.NoError(t, err)
+				assert.Equal(t, again, stored)
+				w.connects(stored)
+				return p.instants()
+			})
+		})
+	}
+}
+
+// TestRenewSurvivesEveryPowerCut does the same for a renewal. At no instant may the
+// device be without credentials that work.
+func TestRenewSurvivesEveryPowerCut(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		t.Run(fmt.Sprintf("torn writes %v", torn), func(t *testing.T) {
+			everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
+				w := newWorld(t)
+				first, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+				require.NoError(t, err)
+				before := bytes.Clone(w.flash.Files["credentials.pem"])
+
+				p := &power{cutAt: cutAt, torn: torn}
+				_, err = w.boot((*fleetprov.Provisioner).Renew, p)
+				if cutAt == 0 {
+					require.NoError(t, err)
+				}
+				current, err := fleetprov.LoadCredentials(t.Context(), w.flash)
+				if err != nil && torn {
+					// A store that tears lost the file in the making; what was in
+					// it is kept.
+					assert.Equal(t, before, w.flash.Files["previous.pem"])
+					return p.instants()
+				}
+				require.NoError(t, err)
+				w.connects(current)
+
+				if current.CertificateID == first.CertificateID {
+					current, err = w.boot((*fleetprov.Provisioner).Renew, new(power))
+					require.NoError(t, err)
+				}
+				assert.NotEqual(t, first.CertificateID, current.CertificateID)
+				assert.Equal(t, first.CertificateID, current.PreviousCertificateID)
+				assert.Equal(t, before, w.flash.Files["previous.pem"])
+				if !torn {
+					assert.Equal(t, []string{first.CertificateID, current.CertificateID}, w.active())
+				}
+				w.connects(current)
+				return p.instants()
+			})
+		})
+	}
+}
+
+// everyInstant runs try once with the power on, and then with a cut at each of the
+// instants that took.
+func everyInstant(t *testing.T, try func(t *testing.T, cutAt int) (instants int)) {
+	t.Helper()
+	var instants int
+	synctest.Test(t, func(t *testing.T) { instants = try(t, 0) })
+	require.Greater(t, instants, 50)
+	for cutAt := 1; cutAt <= instants; cutAt++ {
+		t.Run(fmt.Sprint("cut at ", cutAt), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { try(t, cutAt) })
+		})
+	}
+	t.Logf("%d instants", instants)
+}
+
+// connects shows that the endpoint takes the credentials: it provisions with them.
+func (w *world) connects(c *fleetprov.Credentials) {
+	w.t.Helper()
+	certificate, err := c.TLSCertificate()
+	require.NoError(w.t, err)
+	identity, err := fleetprov.NewIdentity(certificate, c.Roots...)
+	require.NoError(w.t, err)
+	provisioner, err := fleetprov.New(w.server.Endpoint(), "no-such-template", identity, fleetprov.WithDialer(w.listener.Dial), fleetprov.WithMaxAttempts(1), fleetprov.WithGeneratedKey())
+	require.NoError(w.t, err)
+	_, err = provisioner.Provision(w.t.Context(), nil)
+	var rejected *fleetprov.RejectedError
+	require.ErrorAs(w.t, err, &rejected, "it got as far as registering")
+	require.Equal(w.t, 404, rejected.StatusCode)
+}

@@ -1,0 +1,146 @@
+package figures_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
+)
+
+// BenchmarkProvision provisions a device by each flow, against an endpoint in
+// another process whose certificate is a small one, on P-256 and without
+// intermediates. It reports the round trips from the dial to the credentials, as in
+// TestRoundTrips; the bytes that the device sends (up) and receives (down), in TCP
+// (wire) and inside TLS (mqtt); and the allocations of the device alone.
+func BenchmarkProvision(b *testing.B) {
+	server := startServerProcess(b)
+	pipelined, csr, cbor := fleetprov.WithPipelining(), fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()
+	for _, flow := range []struct {
+		name   string
+		config *tls.Config
+		opts   []fleetprov.Option
+	}{
+		{"keys", nil, nil},
+		{"keys-pipelined", nil, []fleetprov.Option{pipelined}},
+		{"keys-CBOR", nil, []fleetprov.Option{cbor}},
+		{"CSR", nil, []fleetprov.Option{csr}},
+		{"CSR-pipelined", nil, []fleetprov.Option{csr, pipelined}},
+		{"CSR-CBOR", nil, []fleetprov.Option{csr, cbor}},
+		{"CSR-without-post-quantum-key-share", &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, []fleetprov.Option{csr}},
+		{"CSR-TLS-1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, []fleetprov.Option{csr}},
+	} {
+		b.Run(flow.name, func(b *testing.B) {
+			opts := append(flow.opts, fleetprov.WithTLSConfig(flow.config), fleetprov.WithMaxAttempts(1))
+			trips := benchmarkRoundTrips(b, flow.config, flow.opts...)
+			mqttUp, mqttDown := server.insideTLS(b, opts...)
+			var wire wire
+			provisioner := server.newProvisioner(b, append(opts, fleetprov.WithDialer(wire.dial))...)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := provisioner.Provision(b.Context(), nil)
+				require.NoError(b, err)
+			}
+			wire.open.Wait()
+			b.ReportMetric(float64(trips), "roundtrips/op")
+			b.ReportMetric(float64(wire.up.Load())/float64(b.N), "wire-up-B/op")
+			b.ReportMetric(float64(wire.down.Load())/float64(b.N), "wire-down-B/op")
+			b.ReportMetric(mqttUp, "mqtt-up-B/op")
+			b.ReportMetric(mqttDown, "mqtt-down-B/op")
+		})
+	}
+}
+
+// benchmarkRoundTrips counts in a test of its own, because a bubble needs one.
+func benchmarkRoundTrips(b *testing.B, config *tls.Config, opts ...fleetprov.Option) (trips int) {
+	b.Helper()
+	test := testing.InternalTest{Name: b.Name(), F: func(t *testing.T) { trips = roundTrips(t, config, opts...) }}
+	all := func(string, string) (bool, error) { return true, nil }
+	require.True(b, testing.RunTests(all, []testing.InternalTest{test}))
+	return trips
+}
+
+// BenchmarkManyAtOnce provisions devices through one Provisioner, all at once, as a
+// factory's station or a gateway does. It reports what a device costs while all are
+// connected, in memory (kB/device) and goroutines, what its connection costs the
+// endpoint in the other process then (endpoint-kB/device) and after
+// (endpoint-kB-after/device), and the time for each device when nothing holds them up
+// but the machine, which they share with the endpoint.
+func BenchmarkManyAtOnce(b *testing.B) {
+	server := startServerProcess(b)
+	for _, devices := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(devices), func(b *testing.B) {
+			costs := whileConnected(b, server, devices)
+			provisioner := server.newProvisioner(b, fleetprov.WithGeneratedKey(), fleetprov.WithMaxAttempts(1))
+			for b.Loop() {
+				provisionAll(b, provisioner, devices)
+			}
+			for unit, cost := range costs {
+				b.ReportMetric(cost/float64(devices), unit+"/device")
+			}
+			b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*devices), "ms/device")
+		})
+	}
+}
+
+func provisionAll(b *testing.B, provisioner *fleetprov.Provisioner, devices int) {
+	b.Helper()
+	var running sync.WaitGroup
+	for i := range devices {
+		running.Go(func() {
+			_, err := provisioner.Provision(b.Context(), map[string]string{"SerialNumber": fmt.Sprint(i)})
+			if err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	running.Wait()
+}
+
+// whileConnected holds every device where it is about to register, and returns what
+// all take then.
+func whileConnected(b *testing.B, server serverProcess, devices int) map[string]float64 {
+	b.Helper()
+	var arrived sync.WaitGroup
+	arrived.Add(devices)
+	goOn := make(chan struct{})
+	hold := func(_ context.Context, p fleetprov.Progress) {
+		switch {
+		case p.Op == fleetprov.OpRegisterThing && !p.Done:
+			arrived.Done()
+			<-goOn
+		case p.Op != fleetprov.OpRegisterThing && p.Err != nil:
+			arrived.Done() // it will not come
+		}
+	}
+	provisioner := server.newProvisioner(b, fleetprov.WithGeneratedKey(), fleetprov.WithMaxAttempts(1), fleetprov.WithProgress(hold))
+	memoryBefore, goroutinesBefore := inUse()
+	endpointBefore := server.memory(b)
+	var all sync.WaitGroup
+	all.Go(func() { provisionAll(b, provisioner, devices) })
+	arrived.Wait()
+	memory, goroutines := inUse()
+	endpoint := server.memory(b)
+	close(goOn)
+	all.Wait()
+	provtest.NoGoroutineLeft(b)
+	return map[string]float64{
+		"kB":                (memory - memoryBefore) / 1e3,
+		"goroutines":        goroutines - goroutinesBefore - 1, // of all
+		"endpoint-kB":       (endpoint - endpointBefore) / 1e3,
+		"endpoint-kB-after": (server.memory(b) - endpointBefore) / 1e3,
+	}
+}
+
+func inUse() (memory, goroutines float64) {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc + stats.StackInuse), float64(runtime.NumGoroutine())
+}

@@ -1,0 +1,51 @@
+package figures_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BenchmarkFootprint builds the programs of testdata/footprint for small boards. It
+// reports the size of the one that uses this library, in MB of 10^6 bytes, and how
+// much larger that is than the same exchange written by hand on paho.mqtt.golang,
+// crypto/tls and encoding/json.
+func BenchmarkFootprint(b *testing.B) {
+	for _, target := range []string{"amd64", "arm/GOARM=6", "arm64", "mipsle/GOMIPS=softfloat", "riscv64"} {
+		architecture, setting, _ := strings.Cut(target, "/")
+		b.Run(architecture, func(b *testing.B) {
+			for b.Loop() {
+				firmware := sizeOf(b, "firmware", "GOARCH="+architecture, setting)
+				b.ReportMetric(firmware, "binary-MB")
+				for _, other := range []string{"byhand", "bare"} {
+					b.ReportMetric(firmware-sizeOf(b, other, "GOARCH="+architecture, setting), "over-"+other+"-MB")
+				}
+			}
+			b.ReportMetric(0, "ns/op") // nothing is timed
+		})
+	}
+}
+
+// sizeOf returns the size of a program for Linux, in MB.
+func sizeOf(b *testing.B, program string, environment ...string) float64 {
+	b.Helper()
+	info, err := os.Stat(buildFootprint(b, program, append(environment, "GOOS=linux")...))
+	require.NoError(b, err)
+	return float64(info.Size()) / 1e6
+}
+
+// buildFootprint builds a program of testdata/footprint, as one would for a device,
+// and returns its path.
+func buildFootprint(b *testing.B, program string, environment ...string) string {
+	b.Helper()
+	binary := filepath.Join(b.TempDir(), program)
+	build := exec.CommandContext(b.Context(), "go", "build", "-ldflags", "-s -w", "-o", binary, "./testdata/footprint/"+program)
+	build.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
+	output, err := build.CombinedOutput()
+	require.NoError(b, err, "%s", output)
+	return binary
+}

@@ -1,0 +1,182 @@
+package interop_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
+)
+
+func TestAWSDocumentsAreThoseOfTheirReadme(t *testing.T) {
+	entries, err := os.ReadDir(provtest.Root(t, "examples/aws"))
+	require.NoError(t, err)
+	var names, documents []string
+	for _, entry := range entries {
+		switch filepath.Ext(entry.Name()) {
+		case ".json":
+			document, err := os.ReadFile(provtest.Root(t, "examples/aws", entry.Name()))
+			require.NoError(t, err)
+			assert.True(t, json.Valid(document), "%s is JSON", entry.Name())
+			documents = append(documents, entry.Name())
+		case ".md":
+			continue
+		}
+		if !entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	assert.ElementsMatch(t, names, awsReadme(t, `(?m)^\| .(\S+\.\w+). \|`), "files in the table")
+	assert.ElementsMatch(t, documents, awsReadme(t, `file://filled/(\S+\.json)`), "files in the commands")
+}
+
+type awsTemplate struct {
+	Parameters map[string]any
+	Resources  awsTemplateResources
+}
+
+type awsTemplateResources struct {
+	Thing struct {
+		Properties       struct{ ThingName map[string]any }
+		OverrideSettings map[string]string
+	}
+	Certificate            struct{ Properties struct{ Status string } }
+	Policy, RotationPolicy struct{ Properties struct{ PolicyName string } }
+}
+
+// A name that two documents or commands spell differently fails only at AWS.
+func TestAWSDocumentsAgreeOnNames(t *testing.T) {
+	one := func(pattern string) string {
+		t.Helper()
+		found := awsReadme(t, pattern)
+		require.Len(t, slices.Compact(slices.Clone(found)), 1, "%s finds %q", pattern, found)
+		return found[0]
+	}
+	var template, rotation awsTemplate
+	readAWSDocument(t, "provisioning-template.json", &template)
+	readAWSDocument(t, "rotation-template.json", &rotation)
+
+	for _, resources := range []awsTemplateResources{template.Resources, rotation.Resources} {
+		assert.Equal(t, one(`create-policy --policy-name (\S+) \\\s+--policy-document file://filled/device-policy\.json`), resources.Policy.Properties.PolicyName)
+		assert.Equal(t, one(`create-policy --policy-name (\S+) \\\s+--policy-document file://filled/rotation-policy\.json`), resources.RotationPolicy.Properties.PolicyName)
+	}
+	assert.Equal(t, "for policy in "+template.Resources.Policy.Properties.PolicyName+" "+template.Resources.RotationPolicy.Properties.PolicyName,
+		one(`(for policy in .*);`), "a certificate loses the policies it got")
+	assert.Equal(t, one(`attach-policy --policy-name (\S+) `),
+		one(`create-policy --policy-name (\S+) \\\s+--policy-document file://filled/claim-policy\.json`))
+
+	created := awsReadme(t, `create-role --role-name (\S+)`)
+	for _, use := range []string{`attach-role-policy --role-name (\S+)`, `:role/([\w-]+)`} {
+		used := slices.Compact(awsReadme(t, use))
+		assert.Subset(t, created, used)
+		assert.Subset(t, used, created)
+	}
+
+	const body = ` \\\n(?:  .*\\\n)*?  --template-body file://filled/`
+	name := one(`--template-name (\S+)` + body + `provisioning-template\.json`)
+	assert.Equal(t, name, one(`TEMPLATE_NAME=(\S+)`))
+	assertAWSTemplateOfPolicy(t, name, "claim-policy.json")
+	rotationName := one(`--template-name (\S+)` + body + `rotation-template\.json`)
+	assert.Equal(t, rotationName, one(`provisioningtemplate/([\w-]+)`), "who may call the hook")
+	assertAWSTemplateOfPolicy(t, rotationName, "rotation-policy.json")
+
+	serial := one(`examples/provisioning -param SerialNumber=(\S+)`)
+	assert.Contains(t, template.Parameters, "SerialNumber")
+	assert.Contains(t, template.Parameters, "AWS::IoT::Certificate::Id")
+	assert.Len(t, template.Parameters, 2, "what the README's command gives, and what AWS fills in")
+	assert.Equal(t, map[string]any{"Fn::Join": []any{"", []any{"device-", map[string]any{"Ref": "SerialNumber"}}}}, template.Resources.Thing.Properties.ThingName)
+	assert.Equal(t, "device-"+serial, one("registers the thing `(\\S+)`"))
+}
+
+// A renewal adds a certificate to a thing and changes nothing else of it.
+func TestAWSRotationTemplateKeepsTheThing(t *testing.T) {
+	var rotation awsTemplate
+	readAWSDocument(t, "rotation-template.json", &rotation)
+	assert.Equal(t, map[string]any{
+		"ThingName":                 map[string]any{"Type": "String"},
+		"AWS::IoT::Certificate::Id": map[string]any{"Type": "String"},
+	}, rotation.Parameters, "what a device that renews sends, and what AWS fills in")
+	assert.Equal(t, map[string]any{"Ref": "ThingName"}, rotation.Resources.Thing.Properties.ThingName)
+	assert.Equal(t, map[string]string{
+		"AttributePayload": "DO_NOTHING",
+		"ThingTypeName":    "DO_NOTHING",
+		"ThingGroups":      "DO_NOTHING",
+	}, rotation.Resources.Thing.OverrideSettings)
+	assert.Equal(t, "ACTIVE", rotation.Resources.Certificate.Properties.Status)
+}
+
+func TestAWSRotationHook(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no python3")
+	}
+	module, handler, _ := strings.Cut(awsReadme(t, `--handler (\S+)`)[0], ".")
+	require.FileExists(t, provtest.Root(t, "examples/aws", module+".py"))
+	for _, test := range []struct {
+		name       string
+		parameters map[string]string
+		allowed    bool
+	}{
+		{"the thing of the certificate", map[string]string{"ThingName": "device-0001"}, true},
+		{"another thing", map[string]string{"ThingName": "device-0002"}, false},
+		{"a part of the name", map[string]string{"ThingName": "device-000"}, false},
+		{"no name", map[string]string{}, false},
+		{"a serial number", map[string]string{"SerialNumber": "device-0001"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			program := exec.CommandContext(provtest.Context(t), python, "-c",
+				"import json, sys, "+module+"; json.dump("+module+"."+handler+"(json.load(sys.stdin), None), sys.stdout)")
+			program.Dir = provtest.Root(t, "examples/aws")
+			program.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+			event, err := json.Marshal(fleetprovtest.HookRequest{ClientID: "device-0001", Parameters: test.parameters})
+			require.NoError(t, err)
+			program.Stdin = bytes.NewReader(event)
+			output, err := program.Output()
+			require.NoError(t, err)
+			var answer fleetprovtest.HookResponse
+			require.NoError(t, json.Unmarshal(output, &answer))
+			assert.Equal(t, fleetprovtest.HookResponse{AllowProvisioning: test.allowed}, answer)
+		})
+	}
+}
+
+// assertAWSTemplateOfPolicy checks which template a policy is about.
+func assertAWSTemplateOfPolicy(t *testing.T, template, policy string) {
+	t.Helper()
+	for _, statement := range readAWSPolicies(t)[policy].Statement {
+		for _, resource := range statement.Resource {
+			if _, level, found := strings.Cut(resource, "$aws/provisioning-templates/"); found {
+				assert.Equal(t, template+"/provision/*", level)
+			}
+		}
+	}
+}
+
+func readAWSDocument(t *testing.T, name string, document any) {
+	t.Helper()
+	data, err := os.ReadFile(provtest.Root(t, "examples/aws", name))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, document), name)
+}
+
+// awsReadme returns what the first group of pattern finds in the README.
+func awsReadme(t *testing.T, pattern string) []string {
+	t.Helper()
+	readme, err := os.ReadFile(provtest.Root(t, "examples/aws/README.md"))
+	require.NoError(t, err)
+	var found []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(readme), -1) {
+		found = append(found, match[1])
+	}
+	return found
+}
