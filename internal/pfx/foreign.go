@@ -13,7 +13,7 @@ import (
 
 // makePFX is how to make a PKCS#12 file of the parts that AWS gives.
 const makePFX = "make one of the certificate and its key with OpenSSL: " +
-	"openssl pkcs12 -export -in certificate.pem.crt -inkey private.pem.key -certfile AmazonRootCA1.pem -out claim.pfx"
+	"openssl pkcs12 -export -in certificate.pem.crt -inkey private.pem.key -certfile AmazonRootCA1.pem -out claim-new.pfx"
 
 // notPKCS12 says what the file holds instead, and how to make it a PKCS#12 file.
 func notPKCS12(what string) error {
@@ -25,7 +25,7 @@ func notPKCS12(what string) error {
 func notPKCS7(form string) error {
 	return fmt.Errorf("the file holds certificates without a private key (PKCS#7, .p7b), not PKCS#12: put them together with the key: "+
 		"openssl pkcs7 -inform %s -in claim.pfx -print_certs -out claim.pem && "+
-		"openssl pkcs12 -export -in claim.pem -inkey private.pem.key -certfile AmazonRootCA1.pem -out claim-new.pfx", form)
+		"openssl pkcs12 -export -in claim.pem -inkey private.pem.key -certfile AmazonRootCA1.pem -out claim-new.pfx && rm claim.pem", form)
 }
 
 // notKeystore is for keystores of Java and others, which need their own program.
@@ -33,6 +33,9 @@ func notKeystore(what, options string) error {
 	return fmt.Errorf("the file is %s, not PKCS#12: convert it: "+
 		"keytool -importkeystore -srckeystore claim.pfx %s-destkeystore claim-new.pfx -deststoretype PKCS12", what, options)
 }
+
+// bouncyCastle has keytool load what Java does not come with.
+const bouncyCastle = "-providerclass org.bouncycastle.jce.provider.BouncyCastleProvider -providerpath bcprov.jar "
 
 // checkArmor refuses a type of PEM block that is not PKCS#12 for certain.
 func checkArmor(blockType string) error {
@@ -79,8 +82,7 @@ func checkFormat(der cryptobyte.String) error {
 	case first.PeekASN1Tag(tag.OBJECT_IDENTIFIER):
 		return notPKCS12("what may be a public key in DER")
 	case first.ReadASN1(&second, tag.SEQUENCE) && second.PeekASN1Tag(tag.OBJECT_IDENTIFIER):
-		return notKeystore("a Bouncy Castle FIPS keystore (BCFKS)", "-srcstoretype BCFKS "+
-			"-providerclass org.bouncycastle.jcajce.provider.BouncyCastleFipsProvider -providerpath bc-fips.jar ")
+		return notKeystore("a Bouncy Castle keystore (BCFKS)", "-srcstoretype BCFKS "+bouncyCastle)
 	}
 	return notPKCS12("what may be a certificate in DER")
 }
@@ -106,9 +108,10 @@ func describe(data []byte) string {
 		return notKeystore("a Java keystore (JKS)", "-srcstoretype JKS ").Error()
 	case has("\xce\xce\xce\xce"):
 		return notKeystore("a Java keystore (JCEKS)", "-srcstoretype JCEKS ").Error()
-	case has("\x00\x00\x00\x01\x00\x00\x00\x14"), has("\x00\x00\x00\x02\x00\x00\x00\x14"): // version, length of the salt
-		return notKeystore("a Bouncy Castle keystore (BKS)", "-srcstoretype BKS "+
-			"-providerclass org.bouncycastle.jce.provider.BouncyCastleProvider -providerpath bcprov.jar ").Error()
+	case has("\x00\x00\x00\x01\x00\x00\x00\x14"): // version, length of the salt
+		return notKeystore("a Bouncy Castle keystore (UBER, or BKS of version 1)", "-srcstoretype UBER "+bouncyCastle).Error()
+	case has("\x00\x00\x00\x02\x00\x00\x00\x14"):
+		return notKeystore("a Bouncy Castle keystore (BKS)", "-srcstoretype BKS "+bouncyCastle).Error()
 	case has("SQLite format 3\x00"):
 		return not + " but a database, as NSS keeps certificates in: export the certificate with its key: pk12util -d sql:DIRECTORY -n NAME -o claim.pfx"
 	case has("PK\x03\x04"):

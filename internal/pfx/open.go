@@ -90,6 +90,10 @@ func (c *container) decrypt(part *sealed) (der []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
+// onePassword is the way out of a file with several passwords: neither OpenSSL
+// nor keytool converts one.
+const onePassword = ": make the file again, with one password for all of it"
+
 // decryptSafes reads what the encrypted safes hold.
 func (c *container) decryptSafes() error {
 	for i := range c.encrypted {
@@ -101,7 +105,7 @@ func (c *container) decryptSafes() error {
 			return c.notDecrypted()
 		}
 		if !ok {
-			return errors.New("the password is that of the file, but its certificates have another: make the file again, with one password for all of it")
+			return errors.New("the password is that of the file, but its certificates have another" + onePassword)
 		}
 		if err := c.readBags(der, "encrypted safe"); err != nil {
 			return err
@@ -138,8 +142,7 @@ func (c *container) privateKey() (crypto.Signer, error) {
 		return nil, c.notDecrypted()
 	}
 	if !ok {
-		return nil, errors.New("the password is that of the file, but its private key has another: give both the same, which keytool does if asked for no other: " +
-			"keytool -importkeystore -srckeystore claim.pfx -destkeystore claim-new.pfx -deststoretype PKCS12")
+		return nil, errors.New("the password is that of the file, but its private key has another" + onePassword)
 	}
 	return parseKey(der)
 }
