@@ -46,8 +46,12 @@ func readSequence(parameters cryptobyte.String) (content cryptobyte.String, ok b
 	return content, ok
 }
 
-// use is an algorithm and what a file uses it for.
-type use struct{ purpose, id string }
+// use is an algorithm and what a file uses it for. It is supported if this
+// package has it in the part that it plays in the file: a hash is no cipher.
+type use struct {
+	purpose, id string
+	supported   bool
+}
 
 const (
 	forMAC        = "MAC"
@@ -108,25 +112,13 @@ var algorithmNames = map[string]struct {
 	"1.2.156.10197.1.401":       {"SM3", anyOpenSSL},
 }
 
-// supported reports whether this package has the algorithm.
-func (u use) supported() bool {
-	switch u.id {
-	case pbes2, pbkdf2, aes128CBC, aes192CBC, aes256CBC, pbeWithSHAAnd3KeyTripleDES, pbeWithSHAAnd128BitRC2, pbeWithSHAAnd40BitRC2:
-		return u.purpose == forEncryption
-	case pbmac1:
-		return u.purpose == forMAC
-	}
-	_, ok := digests[u.id]
-	return ok
-}
-
 // openSSL says what opens a file with that use. OpenSSL has the legacy provider
 // for RC2.
 func (u use) openSSL() openSSL {
 	switch {
 	case u.id == pbeWithSHAAnd128BitRC2, u.id == pbeWithSHAAnd40BitRC2:
 		return legacyOpenSSL
-	case u.supported():
+	case u.supported:
 		return anyOpenSSL
 	}
 	return algorithmNames[u.id].openSSL

@@ -86,7 +86,16 @@ func TestUnsupportedAlgorithmsAreNamed(t *testing.T) {
 		"a MAC with MD5":    {mac(algorithm(t, "1.2.840.113549.2.5", nil)), "the MAC uses MD5, which is not supported" + export},
 		"PBMAC1, odd PRF":   {pbmac("1.2.3.4", hmacWithSHA256), "the MAC uses algorithm 1.2.3.4, which is not supported" + again},
 		"PBMAC1, odd HMAC":  {pbmac(hmacWithSHA256, "1.2.3.5"), "the MAC uses algorithm 1.2.3.5, which is not supported" + again},
-		"a signature":       {fileOfContent(oidSignedData, func(*cryptobyte.Builder) {}, nil), "protected by a signature, which is not supported"},
+		"a hash for cipher": {cipher(hmacWithSHA256), "the encryption uses algorithm 1.2.840.113549.2.9, which is not supported" + again},
+		"PBES2 in itself": {file(t, "", encryptedSafe{}, shroudedKey(algorithm(t, pbes2, func(b *cryptobyte.Builder) {
+			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
+				algorithm(t, pbes2, nil)(b)
+				algorithm(t, aes256CBC, func(b *cryptobyte.Builder) { b.AddASN1OctetString(make([]byte, 16)) })(b)
+			})
+		}), nil)), "the encryption uses algorithm 1.2.840.113549.1.5.13, which is not supported" + again},
+		"PBMAC1 in itself": {pbmac(hmacWithSHA256, pbmac1), "the MAC uses algorithm 1.2.840.113549.1.5.14, which is not supported" + again},
+		"AES for a MAC":    {mac(algorithm(t, aes256CBC, nil)), "the MAC uses algorithm 2.16.840.1.101.3.4.1.42, which is not supported" + again},
+		"a signature":      {fileOfContent(oidSignedData, func(*cryptobyte.Builder) {}, nil), "protected by a signature, which is not supported"},
 		"a recipient's key": {fileWithMAC(build(func(b *cryptobyte.Builder) {
 			b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { addContentInfo(b, oidEnvelopedData, func(*cryptobyte.Builder) {}) })
 		}), nil), "encrypted for a public key, which is not supported"},

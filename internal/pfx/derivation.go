@@ -137,7 +137,7 @@ func (c *container) readPBKDF2(purpose string, algorithm cryptobyte.String) (d k
 		return d, 0, errDamaged
 	}
 	if id != pbkdf2 {
-		c.uses = append(c.uses, use{purpose, id})
+		c.uses = append(c.uses, use{purpose, id, false})
 		return d, 0, nil
 	}
 	var salt, prf cryptobyte.String
@@ -160,8 +160,8 @@ func (c *container) readPBKDF2(purpose string, algorithm cryptobyte.String) (d k
 			return d, 0, errDamaged
 		}
 	}
-	c.uses = append(c.uses, use{purpose, id})
-	d.digest = digests[id]
+	d.digest, ok = digests[id]
+	c.uses = append(c.uses, use{purpose, id, ok})
 	return d, length, nil
 }
 

@@ -19,15 +19,18 @@ type encryption struct {
 	iv         []byte // nil if it is derived too
 }
 
-// ciphers are those of RFC 7292 appendix C, with a key and an IV derived as in
-// appendix B, and those of PBES2.
-var ciphers = map[string]encryption{
+// pbeCiphers are those of RFC 7292 appendix C, with a key and an IV derived as
+// in appendix B.
+var pbeCiphers = map[string]encryption{
 	pbeWithSHAAnd3KeyTripleDES: {newCipher: des.NewTripleDESCipher, keyLength: 24, ivLength: des.BlockSize},
 	pbeWithSHAAnd128BitRC2:     {newCipher: newRC2, keyLength: 16, ivLength: rc2BlockSize},
 	pbeWithSHAAnd40BitRC2:      {newCipher: newRC2, keyLength: 5, ivLength: rc2BlockSize},
-	aes128CBC:                  {newCipher: aes.NewCipher, keyLength: 16, ivLength: aes.BlockSize},
-	aes192CBC:                  {newCipher: aes.NewCipher, keyLength: 24, ivLength: aes.BlockSize},
-	aes256CBC:                  {newCipher: aes.NewCipher, keyLength: 32, ivLength: aes.BlockSize},
+}
+
+var pbes2Ciphers = map[string]encryption{
+	aes128CBC: {newCipher: aes.NewCipher, keyLength: 16, ivLength: aes.BlockSize},
+	aes192CBC: {newCipher: aes.NewCipher, keyLength: 24, ivLength: aes.BlockSize},
+	aes256CBC: {newCipher: aes.NewCipher, keyLength: 32, ivLength: aes.BlockSize},
 }
 
 // readEncryption reads the content of an AlgorithmIdentifier. An algorithm that
@@ -41,13 +44,11 @@ func (c *container) readEncryption(algorithm cryptobyte.String) (e encryption, e
 	if id == pbes2 {
 		return c.readPBES2(parameters)
 	}
-	c.uses = append(c.uses, use{forEncryption, id})
-	switch id {
-	case pbeWithSHAAnd3KeyTripleDES, pbeWithSHAAnd128BitRC2, pbeWithSHAAnd40BitRC2:
-	default:
+	e, ok = pbeCiphers[id]
+	c.uses = append(c.uses, use{forEncryption, id, ok})
+	if !ok {
 		return e, nil
 	}
-	e = ciphers[id]
 	var salt cryptobyte.String
 	if parameters, ok = readSequence(parameters); !ok || !parameters.ReadASN1(&salt, tag.OCTET_STRING) {
 		return e, errDamaged
@@ -73,11 +74,11 @@ func (c *container) readPBES2(parameters cryptobyte.String) (e encryption, err e
 	if !ok {
 		return e, errDamaged
 	}
-	c.uses = append(c.uses, use{forEncryption, id})
-	if !(use{forEncryption, id}).supported() {
+	e, ok = pbes2Ciphers[id]
+	c.uses = append(c.uses, use{forEncryption, id, ok})
+	if !ok {
 		return e, nil
 	}
-	e = ciphers[id]
 	e.derivation = derivation
 	var iv cryptobyte.String
 	if !parameters.ReadASN1(&iv, tag.OCTET_STRING) || len(iv) != e.ivLength {

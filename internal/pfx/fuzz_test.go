@@ -9,6 +9,9 @@ func FuzzParse(f *testing.F) {
 	for _, file := range testFiles(f) {
 		f.Add(file.read(f), file.Password)
 	}
+	for _, name := range []string{"bouncycastle.bcfks", "bouncycastle.bks", "bouncycastle.uber"} {
+		f.Add(testFile{File: name}.read(f), "secret1")
+	}
 	f.Fuzz(func(t *testing.T, data []byte, password string) {
 		b, err := parse(data, password, maxFuzzWork)
 		if err != nil {

@@ -36,10 +36,10 @@ func (c *container) readMAC(s *cryptobyte.String) (*mac, error) {
 	if id == pbmac1 {
 		return c.readPBMAC1(value, parameters)
 	}
-	c.uses = append(c.uses, use{forMAC, id})
-	d := digests[id]
+	d, ok := digests[id]
+	c.uses = append(c.uses, use{forMAC, id, ok})
 	m := &mac{value: value, digest: d, derivation: keyDerivation{digest: d, salt: salt, iterations: 1}}
-	if d.new != nil {
+	if ok {
 		m.keyLength = d.new().Size()
 	}
 	if data.Empty() {
@@ -66,13 +66,14 @@ func (c *container) readPBMAC1(value []byte, parameters cryptobyte.String) (*mac
 	if !ok {
 		return nil, damaged("MAC")
 	}
-	c.uses = append(c.uses, use{forMAC, id})
+	d, ok := digests[id]
+	c.uses = append(c.uses, use{forMAC, id, ok})
 	// RFC 9579 section 5 and 8: a key of a few bytes can be hit by a wrong
 	// password, and one longer than the hash has no use.
 	if derivation.digest.new != nil && (keyLength < 20 || keyLength > 64) {
 		return nil, errors.New("the MAC key is not between 20 and 64 bytes long")
 	}
-	return &mac{value, digests[id], derivation, keyLength}, nil
+	return &mac{value, d, derivation, keyLength}, nil
 }
 
 // authenticate checks the MAC, and puts the form of the password that it was

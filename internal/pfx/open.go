@@ -52,7 +52,7 @@ func (c *container) prepare(parts ...*sealed) error {
 		}
 	}
 	for _, u := range c.uses {
-		if !u.supported() {
+		if !u.supported {
 			return c.unsupported(u)
 		}
 	}
