@@ -52,6 +52,39 @@ func TestNewReportsAllThatIsWrongAtOnce(t *testing.T) {
 	}
 }
 
+func TestOptionsThatAreRefused(t *testing.T) {
+	claim := provtest.Claim(t, provtest.NewServer(t))
+	for name, test := range map[string]struct {
+		option fleetprov.Option
+		says   string
+	}{
+		"a negative number of attempts": {fleetprov.WithMaxAttempts(-1), "the number of attempts is -1: it must be 0, for no limit, or more"},
+		"no backoff":                    {fleetprov.WithBackoff(0, 0), "the backoff is 0s to 0s: it must be more than zero"},
+		"a backoff from nothing":        {fleetprov.WithBackoff(0, time.Minute), "the backoff is 0s to 1m0s: it must be more than zero"},
+		"a backoff from the past":       {fleetprov.WithBackoff(-time.Second, time.Minute), "the backoff is -1s to 1m0s"},
+		"a backoff that ends too early": {fleetprov.WithBackoff(time.Minute, time.Second), "the backoff is 1m0s to 1s: it must be more than zero, and not end before it begins"},
+		"no function to retry by":       {fleetprov.WithRetryIf(nil), "the function of WithRetryIf is nil"},
+		"no time for a step":            {fleetprov.WithStepTimeout(0), "the step timeout is 0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			provisioner, err := fleetprov.New("localhost", provtest.Template, claim, test.option)
+			assert.Nil(t, provisioner)
+			assert.ErrorContains(t, err, test.says)
+		})
+	}
+	for name, option := range map[string]fleetprov.Option{
+		"no limit of attempts": fleetprov.WithMaxAttempts(0),
+		"one attempt":          fleetprov.WithMaxAttempts(1),
+		"equal waits":          fleetprov.WithBackoff(time.Second, time.Second),
+		"nil":                  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := fleetprov.New("localhost", provtest.Template, claim, option)
+			assert.NoError(t, err)
+		})
+	}
+}
+
 // The rule is AWS's (AWS IoT API reference, CreateProvisioningTemplate).
 func TestTemplateNames(t *testing.T) {
 	claim := provtest.Claim(t, provtest.NewServer(t))

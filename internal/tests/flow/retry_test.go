@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -356,6 +358,27 @@ func TestProgressTellsTheWait(t *testing.T) {
 		assert.Equal(t, 1, waits[0].Attempt)
 		assert.Equal(t, time.Second, waits[0].Wait)
 		assert.Error(t, waits[0].Err)
+	})
+}
+
+func TestTheLogTellsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedBuffer
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithBackoff(time.Second, time.Second),
+			fleetprov.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		server.Inject(fleetprovtest.OpCreateKeysAndCertificate, throttled)
+		_, err := provisioner.Provision(t.Context(), nil)
+		require.NoError(t, err)
+		var told []string
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, `msg="will try again"`) {
+				told = append(told, line)
+			}
+		}
+		require.Len(t, told, 1)
+		for _, says := range []string{"level=INFO", "op=CreateKeysAndCertificate", "attempt=1", "wait=1s", "Rate exceeded"} {
+			assert.Contains(t, told[0], says)
+		}
 	})
 }
 
