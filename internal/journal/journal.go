@@ -48,8 +48,11 @@ type Pending struct {
 // stored.
 func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	data, err := j.Files.Read(ctx, Name)
-	if err != nil || data == nil {
-		return new(Pending), err
+	if err != nil {
+		return nil, err
+	}
+	if data == nil {
+		return new(Pending), nil
 	}
 	r, err := parse(data)
 	switch {
@@ -82,7 +85,10 @@ func (j *Journal) setAside(ctx context.Context, data []byte, certificateID strin
 	if certificateID != "" {
 		abandoned = append(slices.Clone(abandoned), certificateID)
 	}
-	return &Pending{Abandoned: abandoned}, j.Files.SetAside(ctx, data)
+	if err := j.Files.SetAside(ctx, data); err != nil {
+		return nil, err
+	}
+	return &Pending{Abandoned: abandoned}, nil
 }
 
 // concerns reports whether a journal is of a run like this one. Credentials that AWS
