@@ -121,7 +121,7 @@ type Store struct{ Doing string }
 func (*Store) Closed() string { return "check the store" }
 
 // Silent implements [Hints].
-func (*Store) Silent() string { return "check the store, which did not answer" }
+func (s *Store) Silent() string { return "check the store: " + s.Doing + " has not ended" }
 
 // Rejected implements [Hints]. AWS has no part in it.
 func (*Store) Rejected(int) string { return undocumented }
