@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/exchange"
 	"github.com/fleetprov/fleetprov/internal/journal"
@@ -24,7 +25,7 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 	if store == nil {
 		return nil, errors.New("fleetprov: the store is nil")
 	}
-	data, err := store.Get(ctx, credentialsName)
+	data, err := bounded.New(store).Get(ctx, credentialsName)
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: reading %s: %w", credentialsName, err)
 	}
@@ -59,6 +60,11 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // and so is a journal for another template or endpoint. An error of the store is
 // returned, never taken for damage. Once AWS has accepted the registration,
 // Credentials are returned even together with an error.
+//
+// Each call of the store takes as long as [WithStepTimeout] says at most, but for Lock,
+// which takes until ctx ends. When ctx ends, what is being written after AWS has given
+// something gets two seconds more. That holds also for a store that hangs and does not
+// watch its context: see [Store] for what is left behind then.
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
@@ -256,7 +262,8 @@ func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
 // keeper is one call of Ensure or Renew: a run, and the journal of it in the store.
 type keeper struct {
 	run     *run
-	store   Store
+	store   Store          // the caller's, for what else it can do
+	calls   *bounded.Store // the calls of store
 	journal *journal.Journal
 	thing   string // whose credentials are renewed; "" for Ensure
 }
@@ -269,8 +276,9 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 	if store == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
 	}
-	k := &keeper{run: r, store: store, journal: &journal.Journal{
-		Files:    journal.Files{Store: store, Step: r.steps.store},
+	calls := bounded.New(store)
+	k := &keeper{run: r, store: store, calls: calls, journal: &journal.Journal{
+		Files:    journal.Files{Store: calls, Step: r.steps.store},
 		Endpoint: p.link.Endpoint.String(),
 		Template: p.template,
 		Renewal:  renewal,
@@ -279,21 +287,49 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 	return k, nil
 }
 
-// lock keeps other runs on the same store waiting, if the store can.
+// lock keeps other runs on the same store waiting, if the store can. It waits itself
+// until ctx ends.
 func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
-	locker, ok := k.store.(Locker)
-	if !ok {
-		return func() {}, nil
+	free := func() error { return nil }
+	if locker, ok := k.store.(Locker); ok {
+		free, err = k.calls.Lock(ctx, locker.Lock)
 	}
-	free, err := locker.Lock(ctx)
-	if err != nil {
-		return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w; another run may hold it", err)}
+	switch {
+	case err == nil:
+		return func() { k.unlock(context.WithoutCancel(ctx), free) }, nil
+	case bounded.IsHang(err):
+		err = fmt.Errorf("%w; the store hangs, or another run may hold it", err)
+	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))):
+		err = fmt.Errorf("%w; another run may hold it", err)
 	}
-	return func() {
-		if err := free(); err != nil {
-			k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
+	return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w", err)}
+}
+
+// unlock gives up the lock, when no write can come any more from this run.
+func (k *keeper) unlock(ctx context.Context, free func() error) {
+	what, ended := k.calls.Overdue()
+	if ended == nil {
+		k.free(ctx, free)
+		return
+	}
+	k.run.steps.log.warn(ctx, "the store hangs, and stays locked until it has done what it was asked for", "unended", what)
+	go func() {
+		for ended != nil {
+			<-ended
+			_, ended = k.calls.Overdue()
 		}
-	}, nil
+		k.free(ctx, free)
+	}()
+}
+
+// free calls what gives up the lock, which has as long as any call of the store.
+func (k *keeper) free(ctx context.Context, free func() error) {
+	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
+	defer cancel()
+	_, err := bounded.Read(ctx, "unlocking the store", func(context.Context) (struct{}, error) { return struct{}{}, free() })
+	if err != nil {
+		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
+	}
 }
 
 // provision makes attempts, with the certificate of a journal if it has one that is

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -39,7 +40,7 @@ func Explain(ctx context.Context, hints Hints, err error, now time.Time) error {
 		return &keys.Error{Err: fmt.Errorf("it has not signed within %v: %w", timeout.After, os.ErrDeadlineExceeded)}
 	}
 	store, isStore := hints.(*Store)
-	if isStore {
+	if isStore && !strings.HasPrefix(err.Error(), store.Doing) {
 		err = fmt.Errorf("%s: %w", store.Doing, err)
 	}
 	if ended := EndOf(ctx, err); ended != nil {

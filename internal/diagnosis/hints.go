@@ -229,7 +229,7 @@ type Store struct{ Doing string }
 func (*Store) Closed() string { return "check the store" }
 
 // Silent implements [Hints].
-func (*Store) Silent() string { return "check the store, which did not answer" }
+func (s *Store) Silent() string { return "check the store: " + s.Doing + " has not ended" }
 
 // Refused implements [Hints]. There is no server.
 func (*Store) Refused() string { return "check the store" }
