@@ -290,6 +290,8 @@ func (o *options) trust(claim *Identity) *x509.CertPool {
 		return o.rootCAs
 	case o.tlsConfig != nil && o.tlsConfig.RootCAs != nil:
 		return o.tlsConfig.RootCAs
+	case claim == nil: // nothing is connected to
+		return nil
 	default:
 		return iotendpoint.Trust(claim.roots)
 	}
