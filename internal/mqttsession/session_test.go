@@ -519,8 +519,13 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
 		<-time.After(time.Second) // less than the keep-alive, after which paho gives up by itself
-		stacks := make([]byte, 1<<20)
-		require.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "github.com/eclipse/paho%2emqtt%2egolang.")
+		stacks := make([]byte, 4<<20)
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			// Outside of the bubble, another test may be saying goodbye still.
+			if strings.Contains(stack, "synctest bubble") {
+				require.NotContains(t, stack, "github.com/eclipse/paho%2emqtt%2egolang.")
+			}
+		}
 	})
 }
 
