@@ -17,7 +17,7 @@ type Issued struct {
 	Chain [][]byte
 	Leaf  *x509.Certificate
 	Key   crypto.Signer // nil when the key stayed with the device
-	Token string        // the ownership token: a secret that lives for an hour
+	Token string        // the ownership token: a secret that is valid for an hour
 }
 
 // IDIsDigest reports whether the id is the SHA-256 of the certificate.
@@ -26,7 +26,7 @@ func (i *Issued) IDIsDigest() bool {
 	return strings.EqualFold(i.ID, hex.EncodeToString(digest[:]))
 }
 
-// certificate is the accepted answer of both operations that create one.
+// certificate is the accepted answer of both operations that create a certificate.
 type certificate struct {
 	ID         string `json:"certificateId"`
 	PEM        string `json:"certificatePem"`
@@ -34,8 +34,8 @@ type certificate struct {
 	Token      string `json:"certificateOwnershipToken"`
 }
 
-// CreateKeysAndCertificate asks for a key pair made by AWS and a certificate
-// for it. The key is handed out this once.
+// CreateKeysAndCertificate asks for a key pair made by AWS and a certificate for it. AWS
+// sends the private key only in this answer.
 func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*Issued, error) {
 	answer, err := c.create(ctx, topic, nil)
 	if err != nil {
@@ -44,7 +44,7 @@ func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*I
 	if answer.PrivateKey == "" {
 		return nil, badResponse("no privateKey")
 	}
-	// X509KeyPair takes PKCS #1, PKCS #8 and SEC 1, and compares the public
+	// X509KeyPair accepts PKCS #1, PKCS #8 and SEC 1, and compares the public
 	// keys.
 	pair, err := tls.X509KeyPair([]byte(answer.PEM), []byte(answer.PrivateKey))
 	if err != nil {
@@ -85,7 +85,7 @@ func (a *certificate) issued(chain [][]byte) (*Issued, error) {
 	return &Issued{ID: a.ID, Chain: chain, Leaf: leaf, Token: a.Token}, nil
 }
 
-// decodeChain returns the certificates of a PEM text in their order.
+// decodeChain returns the certificates of a PEM text in order.
 func decodeChain(text string) [][]byte {
 	var chain [][]byte
 	for rest := []byte(text); ; {

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Registered is what AWS IoT says of a thing it registered. It may say nothing.
+// Registered is what AWS IoT says of a thing that it has registered. Both fields may be
+// empty.
 type Registered struct {
 	ThingName           string
 	DeviceConfiguration map[string]string // a value that is not a string is JSON text
 }
 
-// RegisterThing registers the certificate that token belongs to against the
-// template of topic.
+// RegisterThing registers the certificate of token against the template of topic.
 //
-// Once AWS has accepted, Registered is not nil even when there is an error: the
-// certificate is active then, whatever the answer looks like.
+// Once AWS has accepted, Registered is not nil even if there is an error: the
+// certificate is active, whatever the answer looks like.
 func (c *Client) RegisterThing(ctx context.Context, topic, token string, parameters map[string]string) (*Registered, error) {
 	request := map[string]any{"certificateOwnershipToken": token}
 	if len(parameters) > 0 {
@@ -35,7 +35,7 @@ func (c *Client) RegisterThing(ctx context.Context, topic, token string, paramet
 		ThingName           string         `json:"thingName"`
 		DeviceConfiguration map[string]any `json:"deviceConfiguration"`
 	}
-	// A field of a wrong type does not keep the others from being decoded.
+	// The other fields are decoded even if one has the wrong type.
 	err = c.Format.Unmarshal(accepted, &answer)
 	if err != nil {
 		err = badResponse("%w", err)
@@ -47,7 +47,7 @@ func (c *Client) RegisterThing(ctx context.Context, topic, token string, paramet
 	return &Registered{answer.ThingName, configuration}, err
 }
 
-// withoutToken takes the ownership token out of a refusal that repeats it.
+// withoutToken removes the ownership token from a rejection that repeats it.
 func withoutToken(err error, token string) error {
 	if r := new(Rejection); errors.As(err, &r) {
 		r.Message = strings.ReplaceAll(r.Message, token, "[ownership token]")

@@ -1,4 +1,5 @@
-// Package tlsdial opens TLS connections under a context that always wins.
+// Package tlsdial opens TLS connections, and returns when the context ends whatever the
+// dialer or the key do.
 package tlsdial
 
 import (
@@ -11,8 +12,7 @@ import (
 // DialFunc opens a connection, as [net.Dialer.DialContext] does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// HandshakeError is what kept TLS from being agreed on a connection that was
-// open.
+// HandshakeError is a TLS handshake that failed on an open connection.
 type HandshakeError struct{ Err error }
 
 func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Err.Error() }
@@ -29,7 +29,7 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 		return nil, err
 	}
 	conn := tls.Client(raw, config)
-	// A client's key in hardware signs in here, and may take its time or hang.
+	// A client key in hardware signs during the handshake, and may be slow or hang.
 	shaken := make(chan error, 1)
 	go func() { shaken <- conn.HandshakeContext(ctx) }()
 	select {
@@ -47,10 +47,9 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 	return conn, nil
 }
 
-// bound returns dial, made to end with its context even if it does not look at
-// it: a modem's driver that knows no contexts must not hang a device. The
-// connection such a driver comes back with later is closed. A nil connection
-// without an error is an error.
+// bound returns a dial that ends with its context even if the given one ignores it: a
+// modem driver that knows no contexts must not hang a device. A connection that it
+// returns later is closed. A nil connection without an error is an error.
 func bound(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		type result struct {
