@@ -49,12 +49,17 @@ func openCONNECT(conn net.Conn, u *url.URL, address string) error {
 	if response.StatusCode/100 == 2 {
 		return nil
 	}
-	return &RefusedError{
+	hidden := secretsOf(u, credentials)
+	refused := &RefusedError{
 		Address:          address,
 		StatusCode:       response.StatusCode,
-		Status:           reason(response, u, credentials),
+		Status:           reason(response, hidden),
 		CredentialsGiven: credentials != "",
 	}
+	if response.StatusCode == http.StatusProxyAuthRequired {
+		refused.Offered = offered(response.Header, hidden)
+	}
+	return refused
 }
 
 // basicCredentials returns what RFC 7617 calls the user-pass in base64, "" if u has
@@ -68,17 +73,10 @@ func basicCredentials(u *url.URL) string {
 }
 
 // reason returns the reason phrase of response fit for [RefusedError.Status].
-func reason(response *http.Response, u *url.URL, credentials string) string {
+func reason(response *http.Response, hidden secrets) string {
 	phrase := strings.TrimSpace(strings.TrimPrefix(response.Status, strconv.Itoa(response.StatusCode)))
-	secrets := []string{credentials}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		secrets = append(secrets, u.User.Username(), password)
-	}
-	for _, secret := range secrets {
-		if secret != "" && strings.Contains(phrase, secret) {
-			phrase = http.StatusText(response.StatusCode)
-		}
+	if hidden.in(phrase) {
+		phrase = http.StatusText(response.StatusCode)
 	}
 	return strconv.Quote(phrase[:min(len(phrase), maxStatus)])
 }
