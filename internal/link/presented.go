@@ -21,9 +21,9 @@ func present(certificate *tls.Certificate) *presented {
 		return p
 	}
 	watched := *certificate
-	watched.PrivateKey = watchedSigner{signer, p}
+	watched.PrivateKey = &watchedSigner{signer, p}
 	if messages, ok := signer.(crypto.MessageSigner); ok {
-		watched.PrivateKey = watchedMessageSigner{watchedSigner{signer, p}, messages}
+		watched.PrivateKey = &watchedMessageSigner{messages, p}
 	}
 	p.certificate = &watched
 	return p
@@ -43,20 +43,21 @@ type watchedSigner struct {
 	presented *presented
 }
 
-func (s watchedSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (s *watchedSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	signature, err := s.Signer.Sign(random, digest, opts)
 	s.presented.keyErr = err
 	return signature, err
 }
 
-// watchedMessageSigner is one whose key hashes by itself.
+// watchedMessageSigner is one whose key hashes by itself, which crypto/tls then has
+// it do.
 type watchedMessageSigner struct {
-	watchedSigner
-	messages crypto.MessageSigner
+	crypto.MessageSigner
+	presented *presented
 }
 
-func (s watchedMessageSigner) SignMessage(random io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := s.messages.SignMessage(random, message, opts)
+func (s *watchedMessageSigner) SignMessage(random io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := s.MessageSigner.SignMessage(random, message, opts)
 	s.presented.keyErr = err
 	return signature, err
 }
