@@ -185,6 +185,9 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 	if err != nil {
 		return r.steps.failed(OpPrepare, err)
 	}
+	if r.p.link.Endpoint.IsIP() {
+		r.steps.log.warn(ctx, "the endpoint is an IP address: AWS IoT has none that answers, since it needs a host name in TLS (SNI)", "endpoint", r.p.link.Endpoint)
+	}
 	r.parameters = maps.Clone(parameters)
 	r.steps.parameters = r.parameters
 	return nil
