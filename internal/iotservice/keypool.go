@@ -1,4 +1,4 @@
-package fleetprovtest
+package iotservice
 
 import (
 	"crypto/rand"
@@ -7,21 +7,20 @@ import (
 	"sync"
 )
 
-// maxKeysAhead bounds the keys made for clients that have not asked yet.
-const maxKeysAhead = 4
+// maxSpareKeys is how many keys may be made for clients that have not asked yet.
+const maxSpareKeys = 4
 
-// keyPool makes the RSA keys of CreateKeysAndCertificate, each of which takes
-// tens of milliseconds and is handed out once. It makes one ahead for each
-// client that has subscribed to the answer, and none that nobody may want: the
-// time to make it would be added to that of Server.Close.
+// keyPool makes RSA keys, each of which takes tens of milliseconds and is handed out
+// once. It makes one in advance for each client that is about to ask, and no others:
+// whoever closes the pool waits for those that are being made.
 type keyPool struct {
-	slots  chan struct{} // taken while a key is made: who asks first is served first
+	slots  chan struct{} // one is taken while a key is made, in the order of asking
 	keys   chan *rsa.PrivateKey
 	closed chan struct{}
 	making sync.WaitGroup
 
-	mu    sync.Mutex
-	ahead int // keys ready or in the making that nobody has asked for
+	mu    sync.Mutex // guards spare
+	spare int        // keys that are ready or being made and that nobody has asked for
 }
 
 func newKeyPool() *keyPool {
@@ -32,12 +31,12 @@ func newKeyPool() *keyPool {
 	}
 }
 
-// prepare starts making a key ahead.
+// prepare starts making a spare key.
 func (p *keyPool) prepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ahead < maxKeysAhead {
-		p.ahead++
+	if p.spare < maxSpareKeys {
+		p.spare++
 		p.making.Go(p.makeKey)
 	}
 }
@@ -45,8 +44,8 @@ func (p *keyPool) prepare() {
 // take waits for a key. It returns nil once the pool is closed.
 func (p *keyPool) take() *rsa.PrivateKey {
 	p.mu.Lock()
-	if p.ahead > 0 {
-		p.ahead--
+	if p.spare > 0 {
+		p.spare--
 	} else {
 		p.making.Go(p.makeKey)
 	}
@@ -67,7 +66,7 @@ func (p *keyPool) makeKey() {
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		panic("fleetprovtest: make an RSA key: " + err.Error())
+		panic("iotservice: make an RSA key: " + err.Error())
 	}
 	<-p.slots
 	select {
@@ -76,8 +75,8 @@ func (p *keyPool) makeKey() {
 	}
 }
 
-// close releases those who wait for a key.
+// close lets those go who wait for a key.
 func (p *keyPool) close() { close(p.closed) }
 
-// wait waits for the last goroutine of a closed pool that nobody uses any more.
+// wait waits for the last goroutine of a pool that is closed and no longer used.
 func (p *keyPool) wait() { p.making.Wait() }
