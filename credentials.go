@@ -25,6 +25,10 @@ type Credentials struct {
 	DeviceConfiguration   map[string]string   // nil if the template has none; a value that is not a string is kept as JSON text
 	PreviousCertificateID string              // of the certificate these replace, which may be deactivated now
 
+	// AbandonedCertificateIDs are of certificates that may be active and that no device
+	// has: a registration was asked for and not heard of again. They may be deactivated.
+	AbandonedCertificateIDs []string
+
 	private *privateKey // behind a pointer, where no verb of fmt reaches it
 }
 
@@ -53,8 +57,11 @@ func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
 	if err != nil {
 		return fmt.Errorf("fleetprov: %w", err)
 	}
-	if keys.IsNil(key) || !keys.Same(key.Public(), leaf.PublicKey) {
-		return errors.New("fleetprov: the private key does not belong to the certificate")
+	if keys.IsNil(key) {
+		return fmt.Errorf("fleetprov: the private key is nil: %w", ErrKeyMissing)
+	}
+	if !keys.Same(key.Public(), leaf.PublicKey) {
+		return fmt.Errorf("fleetprov: the private key does not belong to the certificate: %w", ErrKeyMismatch)
 	}
 	c.private = &privateKey{key}
 	return nil
@@ -179,6 +186,8 @@ func newCredentials(file *credfile.File) *Credentials {
 		Roots:                 file.Roots,
 		DeviceConfiguration:   file.DeviceConfiguration,
 		PreviousCertificateID: file.PreviousCertificateID,
+
+		AbandonedCertificateIDs: file.AbandonedCertificateIDs,
 	}
 	if file.Key != nil {
 		c.private = &privateKey{file.Key}
@@ -202,6 +211,8 @@ func (c *Credentials) file() (*credfile.File, error) {
 		Roots:                 c.Roots,
 		DeviceConfiguration:   c.DeviceConfiguration,
 		PreviousCertificateID: c.PreviousCertificateID,
+
+		AbandonedCertificateIDs: c.AbandonedCertificateIDs,
 	}, nil
 }
 

@@ -209,14 +209,19 @@ func WithRetryIf(retry func(error) bool) Option {
 }
 
 // WithLogger sets where steps (Info), their failures (Warn) and beginnings
-// (Debug) are logged. No key, token, password, parameter or payload is.
-// Default: nowhere.
+// (Debug) are logged, and warnings. No key, token, password, value of a parameter or
+// payload is. With nil nothing is logged.
+//
+// Default: a failure that will be tried again, with the wait, and warnings go to the
+// standard logger of package log, which hands them on to the default logger of
+// log/slog if the program has set one with [slog.SetDefault].
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
-		o.log = nil
-		if logger != nil {
-			o.log = structuredLog{logger}
+		if logger == nil {
+			o.log = noLog{}
+			return
 		}
+		o.log = structuredLog{logger}
 	}
 }
 
@@ -233,7 +238,7 @@ func newOptions(opts []Option) *options {
 		stepTimeout: 30 * time.Second,
 		backoff:     backoff.Policy{Min: backoff.DefaultMin, Max: backoff.DefaultMax},
 		retryIf:     Retryable,
-		log:         noLog{},
+		log:         defaultLog{},
 		progress:    func(context.Context, Progress) {},
 	}
 	for _, opt := range opts {
@@ -307,7 +312,6 @@ func (o *options) check() error {
 	refuse(o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min,
 		"the backoff is %v to %v: it must be more than zero, and not end before it begins", o.backoff.Min, o.backoff.Max)
 	refuse(o.retryIf == nil, "the function of WithRetryIf is nil")
-	refuse(o.log == nil, "the logger is nil")
 	refuse(o.progress == nil, "the progress function is nil")
 	return errors.Join(errs...)
 }
@@ -331,11 +335,21 @@ func checkTemplate(name string) error {
 	return nil
 }
 
-// checkParameters looks at lengths only: the template decides which are required. No
-// value is put into an error, since it may be a secret.
+// isThingName reports whether AWS IoT takes the name for a thing (AWS IoT API
+// reference, CreateThing).
+func isThingName(name string) bool {
+	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:_-"
+	return name != "" && len(name) <= 128 && strings.Trim(name, allowed) == ""
+}
+
+// checkParameters looks at lengths and encoding: the template decides which parameters
+// are required. No value is put into an error, since it may be a secret.
 func checkParameters(parameters map[string]string) error {
 	var err error
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		if !utf8.ValidString(name) || !utf8.ValidString(parameters[name]) {
+			err = join(err, fmt.Errorf("the parameter %.64q or its value is not UTF-8, and would become another one on the way: is it read from a memory that was not programmed?", name))
+		}
 		if n := utf8.RuneCountInString(name); n == 0 || n > 2048 {
 			err = join(err, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
 		}

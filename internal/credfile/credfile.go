@@ -41,6 +41,8 @@ type File struct {
 	Roots                 []*x509.Certificate
 	DeviceConfiguration   map[string]string
 	PreviousCertificateID string
+
+	AbandonedCertificateIDs []string
 }
 
 // metadata is the JSON in the metadata block.
@@ -52,6 +54,7 @@ type metadata struct {
 	Roots                 [][]byte          `json:"roots,omitempty"` // DER
 	DeviceConfiguration   map[string]string `json:"deviceConfiguration,omitempty"`
 	PreviousCertificateID string            `json:"previousCertificateId,omitempty"`
+	Abandoned             []string          `json:"abandonedCertificateIds,omitempty"`
 
 	// HardwareKey tells a file that never had a key from one that lost it.
 	HardwareKey bool `json:"hardwareKey,omitempty"`
@@ -67,6 +70,7 @@ func (f *File) Marshal() ([]byte, error) {
 		Endpoint:              f.Endpoint,
 		DeviceConfiguration:   f.DeviceConfiguration,
 		PreviousCertificateID: f.PreviousCertificateID,
+		Abandoned:             f.AbandonedCertificateIDs,
 		HardwareKey:           key == nil,
 	}
 	for _, root := range f.Roots {
@@ -173,6 +177,7 @@ func (f *File) fill(m *metadata) error {
 	f.Endpoint = m.Endpoint
 	f.DeviceConfiguration = m.DeviceConfiguration
 	f.PreviousCertificateID = m.PreviousCertificateID
+	f.AbandonedCertificateIDs = m.Abandoned
 	return nil
 }
 
