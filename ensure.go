@@ -127,7 +127,7 @@ func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
 // are kept if no others can be had: one attempt is made, since AWS may accept them.
 func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pending) (*Credentials, error) {
 	k.run.once = found.expired
-	c, failed := k.provision(ctx, pending, found.id())
+	c, failed := k.provision(ctx, pending, found)
 	var failure *Error
 	switch {
 	case c != nil && found.expired && found.data != nil:
@@ -221,7 +221,7 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 		c := newCredentials(file)
 		return c, k.swap(ctx, c, data)
 	}
-	c, failed := k.provision(ctx, pending, old.CertificateID)
+	c, failed := k.provision(ctx, pending, stored{credentials: old, data: data})
 	if c == nil {
 		return nil, failed
 	}
@@ -261,11 +261,12 @@ func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
 
 // keeper is one call of Ensure or Renew: a run, and the journal of it in the store.
 type keeper struct {
-	run     *run
-	store   Store          // the caller's, for what else it can do
-	calls   *bounded.Store // the calls of store
-	journal *journal.Journal
-	thing   string // whose credentials are renewed; "" for Ensure
+	run      *run
+	store    Store          // the caller's, for what else it can do
+	calls    *bounded.Store // the calls of store
+	journal  *journal.Journal
+	hardware *hardware
+	thing    string // whose credentials are renewed; "" for Ensure
 }
 
 func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
@@ -283,6 +284,7 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 		Template: p.template,
 		Renewal:  renewal,
 	}}
+	k.hardware = &hardware{privateKey: p.options.privateKey, keyring: p.options.keyring, step: r.steps.keyring}
 	r.journal = k
 	return k, nil
 }
@@ -334,8 +336,8 @@ func (k *keeper) free(ctx context.Context, free func() error) {
 
 // provision makes attempts, with the certificate of a journal if it has one that is
 // not registered yet. Before AWS makes anything, the store is proved to take it. The
-// new credentials replace those with the id previous, or none.
-func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previous string) (*Credentials, error) {
+// new credentials replace those that were found, if any.
+func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found stored) (*Credentials, error) {
 	g := &k.run.gained
 	g.abandon(pending.Abandoned...)
 	if pending.Credentials != nil && !pending.Accepted {
@@ -343,13 +345,21 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previo
 			return nil, err
 		}
 	}
-	if err := k.journal.Probe(ctx, g.abandoned); err != nil {
+	label, err := k.hardware.labelFor(ctx, found, pending.KeyLabel)
+	if err != nil {
+		return nil, k.run.steps.failed(OpPrepare, err)
+	}
+	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
+		return nil, err
+	}
+	if err := k.useLabel(ctx, label); err != nil {
 		return nil, err
 	}
 	c, err := k.run.repeat(ctx)
 	if c == nil {
 		return nil, err
 	}
+	previous := found.id()
 	c.PreviousCertificateID = previous
 	file, fileErr := c.file()
 	if fileErr != nil {
@@ -410,36 +420,19 @@ func (k *keeper) pending(ctx context.Context, stored string) (*journal.Pending, 
 	if err != nil || pending.Credentials == nil {
 		return pending, err
 	}
-	err = k.giveKey(pending.Credentials)
+	err = k.hardware.giveKey(ctx, pending.Credentials)
 	switch {
 	case err == nil:
 		return pending, nil
-	case !pending.Accepted && (errors.Is(err, ErrKeyMissing) || errors.Is(err, ErrKeyMismatch)):
+	case !isKeyGone(err):
+		return nil, keyFailure(pending.Credentials, err)
+	case !pending.Accepted:
 		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone", "certificateId", pending.Credentials.CertificateID)
 		return k.journal.GiveUp(ctx, pending)
 	default:
-		return nil, &Error{Op: OpStore, CertificateID: pending.Credentials.CertificateID, Err: fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
-			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name)}
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
+			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name))
 	}
-}
-
-// stored is what the store holds as credentials.
-type stored struct {
-	credentials *Credentials // nil if there are none, or they cannot be read
-	data        []byte       // what they were read from
-	expired     bool         // by the device's clock
-	unverified  bool         // they are to be verified, and may never have been
-}
-
-// isSound reports whether there is nothing left to do.
-func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
-
-// id is the id of the stored certificate, if it can be read.
-func (s *stored) id() string {
-	if s.credentials == nil {
-		return ""
-	}
-	return s.credentials.CertificateID
 }
 
 // stored reads the credentials in the store. If they are not sound, nothing is lost of
@@ -453,8 +446,8 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	if err != nil {
 		return stored{data: data}, nil
 	}
-	if err := k.giveKey(file); err != nil {
-		return stored{}, &Error{Op: OpStore, CertificateID: file.CertificateID, Err: fmt.Errorf("%s: %w", credentialsName, err)}
+	if err := k.hardware.giveKey(ctx, file); err != nil {
+		return stored{}, keyFailure(file, fmt.Errorf("%s: %w", credentialsName, err))
 	}
 	c := newCredentials(file)
 	s := stored{credentials: c, data: data, expired: k.hasExpired(c)}
@@ -466,6 +459,16 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	return s, err
 }
 
+// keyFailure is about stored credentials whose key cannot be had. A key that is gone is
+// the store's matter, a keyring that does not answer is not.
+func keyFailure(file *credfile.File, err error) error {
+	op := OpPrepare
+	if isKeyGone(err) {
+		op = OpStore
+	}
+	return &Error{Op: op, CertificateID: file.CertificateID, Err: err}
+}
+
 // warnOfEndpoint warns of credentials from another endpoint, of another account or
 // region perhaps, where they are of no use.
 func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
@@ -474,21 +477,22 @@ func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
 	}
 }
 
-// giveKey gives credentials whose key is not in the file the key of WithPrivateKey.
-// If that is missing, or another key, it is not damage.
-func (k *keeper) giveKey(file *credfile.File) error {
-	if file.Key != nil {
+// useLabel makes the run make its key under label, if it makes one in a keyring. The
+// credentials of previous.pem go before their key does.
+func (k *keeper) useLabel(ctx context.Context, label string) error {
+	if label == "" {
 		return nil
 	}
-	key := k.run.p.options.privateKey
-	if key == nil {
-		return fmt.Errorf("%w: it lives in hardware: give it with WithPrivateKey", ErrKeyMissing)
+	k.run.gained.keyLabel = label
+	k.run.gained.creation = k.hardware.creation(ctx, label, k.run.p.options.format)
+	data, err := k.journal.Files.Read(ctx, previousName)
+	if err != nil || data == nil {
+		return err
 	}
-	if err := newCredentials(file).SetPrivateKey(key); err != nil {
-		return fmt.Errorf("the key of WithPrivateKey: %w", err)
+	if previous, err := credfile.Parse(data); err != nil || previous.KeyLabel != label {
+		return nil
 	}
-	file.Key = key
-	return nil
+	return k.journal.Files.Remove(ctx, previousName)
 }
 
 func (k *keeper) keep(ctx context.Context, c *Credentials) error {

@@ -40,6 +40,7 @@ type options struct {
 	ownKey      func(exchange.Format) exchange.Creation // nil: AWS makes the key
 	keyOptions  int                                     // how many options set ownKey
 	privateKey  crypto.Signer                           // of WithPrivateKey
+	keyring     Keyring                                 // of WithKeyring
 	keyErr      error
 	format      exchange.Format
 	verify      func(*run, context.Context, *Credentials) error // nil: nothing is verified
@@ -134,6 +135,22 @@ func WithPrivateKey(key crypto.Signer) Option {
 		}
 		o.keyOptions++
 		o.keyErr = keys.Check(key)
+	}
+}
+
+// WithKeyring makes the device's keys in keyring, one for each certificate, and gets
+// certificates for them with CreateCertificateFromCsr. It is for Ensure, Renew and a
+// Manager: Provision has no store to remember a label in, and refuses it. Default: AWS
+// makes the key.
+func WithKeyring(keyring Keyring) Option {
+	return func(o *options) {
+		o.keyring = keyring
+		o.keyOptions++
+		if keyring == nil {
+			o.keyErr = errors.New("the keyring is nil")
+		}
+		// The run on a store knows under which label the key is to be made.
+		o.ownKey = func(format exchange.Format) exchange.Creation { return &exchange.OwnKey{Format: format} }
 	}
 }
 
@@ -306,7 +323,7 @@ func (o *options) check() error {
 		errs = append(errs, proxy.Check(o.proxy))
 	}
 	refuse(o.dialer == nil, "the dialer is nil")
-	refuse(o.keyOptions > 1, "WithGeneratedKey and WithPrivateKey exclude each other, and may be given once")
+	refuse(o.keyOptions > 1, "WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other, and may be given once")
 	refuse(o.stepTimeout <= 0, "the step timeout is %v: it must be more than zero", o.stepTimeout)
 	refuse(o.maxAttempts < 0, "the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts)
 	refuse(o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min,

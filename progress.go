@@ -33,8 +33,8 @@ type gained struct {
 	// than made again.
 	issued   *exchange.Issued
 	issuedAt time.Time
-	fresh    bool // issued in this run
-	asked    bool // a registration was asked for whose outcome is not known
+	keyLabel string // of its key in a keyring
+	asked    bool   // a registration was asked for whose outcome is not known
 
 	// unread are the credentials that AWS accepted with an answer that could not be
 	// read. The registration is repeated once, for the thing name.
@@ -101,6 +101,15 @@ func (s *steps) take(ctx context.Context, op Op, hints diagnosis.Hints, do func(
 // store takes a step in the caller's store.
 func (s *steps) store(ctx context.Context, doing string, do func(context.Context) error) error {
 	return s.take(ctx, OpStore, &diagnosis.Store{Doing: doing}, do)
+}
+
+// keyring takes a step that asks a keyring. Its error is not an *Error yet.
+func (s *steps) keyring(ctx context.Context, do func(context.Context) error) error {
+	err := s.take(ctx, OpPrepare, new(diagnosis.Keyring), do)
+	if failure := new(Error); errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
 }
 
 func (s *steps) explain(ctx context.Context, hints diagnosis.Hints, err error) error {

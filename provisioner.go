@@ -112,6 +112,9 @@ func (p *Provisioner) Provision(ctx context.Context, parameters map[string]strin
 	if err != nil {
 		return nil, err
 	}
+	if p.options.keyring != nil {
+		return nil, r.steps.failed(OpPrepare, errors.New("a keyring needs a store that remembers which key is in use: call Ensure"))
+	}
 	if err := r.prepare(ctx, parameters); err != nil {
 		return nil, err
 	}
@@ -327,7 +330,7 @@ func (c *connection) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.gained.issuedAt, r.gained.fresh = time.Now(), true
+	r.gained.issuedAt = time.Now()
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
 		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
 	}
@@ -387,6 +390,7 @@ func (p *Provisioner) file(g *gained, registered *exchange.Registered) *credfile
 		Roots:                   p.claim.Roots(),
 		DeviceConfiguration:     registered.DeviceConfiguration,
 		AbandonedCertificateIDs: slices.Clone(g.abandoned),
+		KeyLabel:                g.keyLabel,
 	}
 }
 

@@ -236,3 +236,18 @@ func (*Store) Refused() string { return "check the store" }
 
 // Rejected implements [Hints]. AWS has no part in it.
 func (*Store) Rejected(*exchange.Rejection) string { return undocumented }
+
+// Keyring is asking for a private key that lives in hardware.
+type Keyring struct{}
+
+// Closed implements [Hints]. There is no connection.
+func (*Keyring) Closed() string { return "check the keyring" }
+
+// Silent implements [Hints].
+func (*Keyring) Silent() string { return "check the keyring, which did not answer" }
+
+// Refused implements [Hints]. There is no server.
+func (*Keyring) Refused() string { return "check the keyring" }
+
+// Rejected implements [Hints]. AWS has no part in it.
+func (*Keyring) Rejected(*exchange.Rejection) string { return undocumented }

@@ -41,6 +41,10 @@ type Pending struct {
 	// Abandoned are the ids of certificates that may be active, and that earlier runs or
 	// this reading gave up.
 	Abandoned []string
+
+	// KeyLabel is the label in a keyring under which an earlier run was about to make
+	// its key, or "".
+	KeyLabel string
 }
 
 // Read returns what this run can go on from. A journal that it cannot use is set
@@ -59,13 +63,13 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	case err != nil:
 		return j.setAside(ctx, data, certificateID(data))
 	case r.Phase == phaseProbe:
-		return &Pending{Abandoned: r.Abandoned}, nil
+		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
 	case j.concerns(r, stored):
 		j.found = data
 		if r.Phase == phaseCreated {
 			j.created = r.credentials.CertificateID
 		}
-		return &Pending{r.credentials, r.Phase == phaseAccepted, r.Token, r.Issued, r.credentials.AbandonedCertificateIDs}, nil
+		return &Pending{r.credentials, r.Phase == phaseAccepted, r.Token, r.Issued, r.credentials.AbandonedCertificateIDs, r.credentials.KeyLabel}, nil
 	case r.credentials.CertificateID == stored:
 		return new(Pending), nil
 	default:
@@ -78,7 +82,11 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	data := j.found
 	j.found, j.created = nil, ""
-	return j.setAside(ctx, data, p.Credentials.CertificateID, p.Abandoned...)
+	given, err := j.setAside(ctx, data, p.Credentials.CertificateID, p.Abandoned...)
+	if err == nil {
+		given.KeyLabel = p.KeyLabel
+	}
+	return given, err
 }
 
 func (j *Journal) setAside(ctx context.Context, data []byte, certificateID string, abandoned ...string) (*Pending, error) {
@@ -122,13 +130,13 @@ func (j *Journal) Mentions(ctx context.Context, certificateID string) (bool, err
 }
 
 // Probe proves that the store takes a journal, before AWS makes anything, and writes
-// down which certificates were abandoned. A journal that the run goes on from proves it
-// by being written again.
-func (j *Journal) Probe(ctx context.Context, abandoned []string) error {
+// down which certificates were abandoned, and under which label the run is about to make
+// its key. A journal that the run goes on from proves it by being written again.
+func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string) error {
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned}
+	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned, KeyLabel: keyLabel}
 	data, err := probe.marshal()
 	if err != nil {
 		return err
@@ -172,4 +180,4 @@ func (j *Journal) write(ctx context.Context, r *record) error {
 }
 
 // Drop deletes the journal, when all that it was for is done.
-func (j *Journal) Drop(ctx context.Context) error { return j.Files.remove(ctx, Name) }
+func (j *Journal) Drop(ctx context.Context) error { return j.Files.Remove(ctx, Name) }

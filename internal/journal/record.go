@@ -29,8 +29,9 @@ type record struct {
 	Token    string    `json:"ownershipToken,omitempty"`
 	Issued   time.Time `json:"issued,omitzero"`
 
-	// Abandoned is for phaseProbe, which has no credentials to hold it.
+	// These two are for phaseProbe, which has no credentials to hold them.
 	Abandoned []string `json:"abandonedCertificateIds,omitempty"`
+	KeyLabel  string   `json:"keyLabel,omitempty"`
 
 	credentials *credfile.File // nil in phaseProbe
 }
