@@ -121,7 +121,7 @@ var steps = map[string]step{
 	"store": {
 		hints:  &diagnosis.Store{Doing: "writing pending.pem"},
 		closed: "check the store",
-		silent: "check the store, which did not answer",
+		silent: "check the store: writing pending.pem has not ended",
 		never:  []string{"iot:", "policy", "client id", "emplate", "WithPipelining", "ownership token", "quota", "hook", "network", "endpoint"},
 	},
 }
