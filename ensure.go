@@ -331,7 +331,7 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 func (k *keeper) free(ctx context.Context, free func() error) {
 	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
 	defer cancel()
-	_, err := bounded.Read(ctx, "unlocking the store", func(context.Context) (struct{}, error) { return struct{}{}, free() })
+	err := bounded.Call(ctx, "unlocking the store", func(context.Context) error { return free() })
 	if err != nil {
 		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
 	}
