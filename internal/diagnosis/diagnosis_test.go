@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,24 +34,47 @@ const (
 type step struct {
 	hints                  diagnosis.Hints
 	closed, silent         string
+	refused                string         // what it says of a certificate that the server refused
 	rejected               string         // what it says of a status that nothing else is said of
 	statuses               map[int]string // what it says of them
 	never                  []string
 	hasSession, hasAnswers bool
 }
 
+const registered = "check that it is registered and active in the account and region of the endpoint"
+
 var steps = map[string]step{
 	"connect": {
-		hints:      &diagnosis.Connect{ClientID: "gateway-7"},
-		closed:     "iot:Connect on client/gateway-7, that the certificate is active, and that no other client uses this client id",
+		hints: &diagnosis.Connect{Client: diagnosis.Client{ID: "gateway-7", Fixed: true}},
+		closed: "AWS IoT mostly closes a connection here when the certificate is not registered in the account and region of the endpoint, is not active or has no policy, " +
+			"or when its policy does not allow iot:Connect on client/gateway-7; a connection also ends when another one comes under the same client id, gateway-7: give each device one of its own",
+		refused:    "check that it is registered and active in the account and region of the endpoint, and that its policy allows iot:Connect on client/gateway-7",
 		silent:     "check the network, the endpoint and its port",
 		hasSession: true,
 		never:      []string{"iot:Subscribe", "iot:Publish", "iot:Receive", "emplate", "WithPipelining", "ownership token", "quota", "hook", "free space", "the store"},
+	},
+	"verify": {
+		hints: &diagnosis.Verify{Client: diagnosis.Client{ID: "pump-7", Device: true}},
+		closed: "AWS IoT mostly closes a connection here when the certificate is not active yet, when the template sets its Status to INACTIVE, " +
+			"or when the device's policy does not allow iot:Connect on client/pump-7; a connection also ends when another one comes under the same client id, pump-7, which is that of the device's own session: close that first",
+		silent:     "check the network, the endpoint and its port",
+		refused:    "check that the template sets the certificate's Status to ACTIVE, and gives it a policy that allows iot:Connect on client/pump-7",
+		hasSession: true,
+		never:      []string{"iot:Subscribe", "iot:Publish", "iot:Receive", "WithClientID", "WithPipelining", "ownership token", "quota", "hook", "free space", "the store", "AWS::IoT::Thing"},
+	},
+	"verify without a thing": {
+		hints:      &diagnosis.Verify{Client: diagnosis.Client{ID: "fleetprov-1"}, NoThing: true},
+		closed:     "the template has no AWS::IoT::Thing",
+		silent:     "check the network, the endpoint and its port",
+		refused:    "the template has no AWS::IoT::Thing",
+		hasSession: true,
+		never:      []string{"iot:Subscribe", "iot:Publish", "iot:Receive", "the same client id", "WithPipelining", "ownership token", "quota", "hook", "free space", "the store"},
 	},
 	"subscribe": {
 		hints:      &diagnosis.Subscribe{Create: createTopics, Register: registerTopics},
 		closed:     "iot:Subscribe on topicfilter/" + createTopics + " and topicfilter/" + registerTopics + ", and that the template has this name",
 		silent:     "check the network",
+		refused:    registered,
 		hasSession: true,
 		never:      []string{"iot:Connect", "iot:Publish", "iot:Receive", "client id", "WithPipelining", "ownership token", "quota", "hook", "free space", "the store"},
 	},
@@ -58,6 +82,7 @@ var steps = map[string]step{
 		hints:      &diagnosis.Subscribe{Create: createTopics, Register: registerTopics, Pipelined: true},
 		closed:     "iot:Subscribe on topicfilter/" + createTopics + " and topicfilter/" + registerTopics + ", and iot:Publish on topic/" + createTopics,
 		silent:     "check the network",
+		refused:    registered,
 		hasSession: true,
 		never:      []string{"iot:Connect", "iot:Receive", "client id", "ownership token", "quota", "hook", "free space", "the store"},
 	},
@@ -66,6 +91,7 @@ var steps = map[string]step{
 		closed:     "iot:Publish on topic/" + createTopics,
 		silent:     "iot:Receive on topic/" + createTopics,
 		rejected:   "check the request and the account's limits",
+		refused:    registered,
 		hasSession: true, hasAnswers: true,
 		never: []string{"iot:Connect", "iot:Subscribe", "client id", "emplate", "WithPipelining", "ownership token", "hook", "free space", "the store"},
 	},
@@ -74,6 +100,7 @@ var steps = map[string]step{
 		closed:     "iot:Publish on topic/" + createTopics,
 		silent:     "iot:Receive on topic/" + createTopics + ", or do without WithPipelining",
 		rejected:   "check the request and the account's limits",
+		refused:    registered,
 		hasSession: true, hasAnswers: true,
 		never: []string{"iot:Connect", "iot:Subscribe", "client id", "emplate", "ownership token", "hook", "free space", "the store"},
 	},
@@ -85,20 +112,22 @@ var steps = map[string]step{
 		statuses: map[int]string{
 			403: "the pre-provisioning hook or the provisioning role of the template refused the device",
 			404: `check that the template "fleet-template" exists in the account and region`,
+			409: "set OverrideSettings in the template",
 		},
+		refused:    registered,
 		hasSession: true, hasAnswers: true,
 		never: []string{"iot:Connect", "iot:Subscribe", "client id", "certificates/create", "account's limits", "WithPipelining", "free space", "the store"},
 	},
 	"store": {
 		hints:  &diagnosis.Store{Doing: "writing pending.pem"},
 		closed: "check the store",
-		silent: "check the store, which did not answer",
+		silent: "check the store: writing pending.pem has not ended",
 		never:  []string{"iot:", "policy", "client id", "emplate", "WithPipelining", "ownership token", "quota", "hook", "network", "endpoint"},
 	},
 }
 
 // sentinels are the errors that a caller branches on.
-var sentinels = []error{diagnosis.ErrNotAuthorized, diagnosis.ErrConnectionLost, diagnosis.ErrClock, exchange.ErrBadResponse}
+var sentinels = []error{diagnosis.ErrNotAuthorized, diagnosis.ErrConnectionLost, diagnosis.ErrClosedOnConnect, diagnosis.ErrClock, exchange.ErrBadResponse}
 
 // assertIs finds want among the sentinels of err, and no other.
 func assertIs(t *testing.T, err error, want ...error) {
@@ -125,23 +154,26 @@ func TestFailuresOfASession(t *testing.T) {
 		if !step.hasSession {
 			continue
 		}
-		lost := "AWS IoT closes a connection without a word when the policy forbids an action: check that the certificate's policy allows " + step.closed
+		lost, inOrder := "AWS IoT closes a connection without a word when the policy forbids an action: check that the certificate's policy allows "+step.closed, []error{diagnosis.ErrConnectionLost}
+		if strings.HasPrefix(stepName, "connect") || strings.HasPrefix(stepName, "verify") {
+			lost, inOrder = step.closed, []error{diagnosis.ErrConnectionLost, diagnosis.ErrClosedOnConnect}
+		}
 		for name, test := range map[string]struct {
 			err  error
 			is   []error
 			says string
 		}{
-			"closed":                      {io.EOF, []error{diagnosis.ErrConnectionLost}, lost},
+			"closed":                      {io.EOF, inOrder, lost},
 			"reset":                       {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, []error{diagnosis.ErrConnectionLost}, lost},
 			"cut short":                   {io.ErrUnexpectedEOF, []error{diagnosis.ErrConnectionLost}, lost},
-			"refused by CONNACK 5":        {&mqttsession.ConnackError{Code: 5}, []error{diagnosis.ErrNotAuthorized}, step.closed},
-			"refused by CONNACK 7":        {&mqttsession.ConnackError{Code: 7}, []error{diagnosis.ErrNotAuthorized}, step.closed},
+			"refused by CONNACK 5":        {&mqttsession.ConnackError{Code: 5}, []error{diagnosis.ErrNotAuthorized}, step.refused},
+			"refused by CONNACK 7":        {&mqttsession.ConnackError{Code: 7}, []error{diagnosis.ErrNotAuthorized}, step.refused},
 			"not served":                  {&mqttsession.ConnackError{Code: 3}, nil, "return code 3 (server unavailable)"},
 			"a wrong version":             {&mqttsession.ConnackError{Code: 1}, nil, "return code 1"},
 			"refused by SUBACK":           {&mqttsession.SubackError{Filter: "a/b", Code: 0x80}, []error{diagnosis.ErrNotAuthorized}, step.closed},
 			"a broken protocol":           {fmt.Errorf("%w: half a packet", mqttsession.ErrProtocol), []error{exchange.ErrBadResponse}, "half a packet"},
 			"a bad answer":                {fmt.Errorf("%w: no privateKey", exchange.ErrBadResponse), []error{exchange.ErrBadResponse}, "no privateKey"},
-			"a claim that is not known":   {alert(46), []error{diagnosis.ErrNotAuthorized}, "check that it is registered and active in the account and region of the endpoint"},
+			"a claim that is not known":   {alert(46), []error{diagnosis.ErrNotAuthorized}, step.refused},
 			"a claim of another CA":       {alert(48), []error{diagnosis.ErrNotAuthorized}, "the server refused the certificate"},
 			"no claim":                    {alert(116), []error{diagnosis.ErrNotAuthorized}, "the server refused the certificate"},
 			"a server that fails":         {alert(80), []error{diagnosis.ErrConnectionLost}, lost},
@@ -184,14 +216,17 @@ func TestHintsAreTheStepsOwn(t *testing.T) {
 			assert.Contains(t, step.hints.Silent(), step.silent)
 			assertOwnWords(t, step, step.hints.Closed())
 			assertOwnWords(t, step, step.hints.Silent())
+			assertOwnWords(t, step, step.hints.Refused())
 			for status := range 700 {
-				says := step.hints.Rejected(status)
+				says := step.hints.Rejected(&exchange.Rejection{StatusCode: status})
 				assertOwnWords(t, step, says)
 				switch {
 				case !step.hasAnswers:
 					assert.Equal(t, "AWS IoT documents no such answer", says)
 				case step.statuses[status] != "":
 					assert.Contains(t, says, step.statuses[status])
+				case status == 401:
+					assert.Contains(t, says, "check that the claim is active, and what its policy allows")
 				case status == 429:
 					assert.Contains(t, says, "quota is used up for the moment: try again later")
 				case status >= 500:
@@ -322,7 +357,7 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, false, "connection refused"},
 		"no such host":     {&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, nil, false, "no such host"},
 		"lost":             {shake(io.EOF), []error{diagnosis.ErrConnectionLost}, false, "check the endpoint and its port, and that nothing on the way filters TLS"},
-		"of a stranger":    {verify(x509.UnknownAuthorityError{}), nil, true, "does not chain to a trusted root: check the endpoint (aws iot describe-endpoint --endpoint-type iot:Data-ATS), or give the roots of a custom domain with WithRootCAs"},
+		"of a stranger":    {verify(x509.UnknownAuthorityError{}), nil, true, "; check the endpoint, or give the roots of a custom domain with WithRootCAs"},
 		"of another host":  {verify(x509.HostnameError{Certificate: later, Host: "x"}), nil, true, "; check the endpoint"},
 		"not valid yet":    {verify(x509.CertificateInvalidError{Cert: later, Reason: x509.Expired}), []error{diagnosis.ErrClock}, true, "it is 2026-03-01T12:00:00Z and the server's certificate is valid from 2026-03-01T13:00:00Z: set the clock"},
 		"expired":          {verify(x509.CertificateInvalidError{Cert: earlier, Reason: x509.Expired}), nil, true, "check the device's clock and the endpoint"},

@@ -44,13 +44,21 @@ func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*I
 	if answer.PrivateKey == "" {
 		return nil, badResponse("no privateKey")
 	}
+	leaf, chain, err := parseChain(answer.PEM)
+	if err != nil {
+		return nil, err
+	}
+	key, err := findKey(answer.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
 	// X509KeyPair accepts PKCS #1, PKCS #8 and SEC 1, and compares the public
 	// keys.
-	pair, err := tls.X509KeyPair([]byte(answer.PEM), []byte(answer.PrivateKey))
+	pair, err := tls.X509KeyPair(pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: chain[0]}), pem.EncodeToMemory(key))
 	if err != nil {
-		return nil, badResponse("certificatePem and privateKey: %w", err)
+		return nil, badResponse("certificatePem and privateKey: %.200s", err)
 	}
-	issued, err := answer.issued(pair.Certificate)
+	issued, err := answer.issued(leaf, chain)
 	if err != nil {
 		return nil, err
 	}
@@ -65,36 +73,24 @@ func (c *Client) create(ctx context.Context, topic string, payload []byte) (*cer
 	}
 	answer := new(certificate)
 	if err := c.Format.Unmarshal(accepted, answer); err != nil {
-		return nil, badResponse("%w", err)
+		return nil, badResponse("%.200s", err)
 	}
 	return answer, nil
 }
 
-func (a *certificate) issued(chain [][]byte) (*Issued, error) {
+// maxToken is many times the length of an ownership token, which is written into a
+// journal.
+const maxToken = 16 << 10
+
+func (a *certificate) issued(leaf *x509.Certificate, chain [][]byte) (*Issued, error) {
 	_, err := hex.DecodeString(a.ID)
 	switch {
 	case err != nil || len(a.ID) != 64:
 		return nil, badResponse("certificateId is not 64 hex characters")
 	case a.Token == "":
 		return nil, badResponse("no certificateOwnershipToken")
-	}
-	leaf, err := x509.ParseCertificate(chain[0])
-	if err != nil {
-		return nil, badResponse("certificatePem: %w", err)
+	case len(a.Token) > maxToken:
+		return nil, badResponse("certificateOwnershipToken has %d bytes", len(a.Token))
 	}
 	return &Issued{ID: a.ID, Chain: chain, Leaf: leaf, Token: a.Token}, nil
-}
-
-// decodeChain returns the certificates of a PEM text in order.
-func decodeChain(text string) [][]byte {
-	var chain [][]byte
-	for rest := []byte(text); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return chain
-		}
-		if block.Type == "CERTIFICATE" {
-			chain = append(chain, block.Bytes)
-		}
-	}
 }

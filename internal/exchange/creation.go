@@ -45,8 +45,17 @@ type OwnKey struct {
 // Begin implements [Creation].
 func (k *OwnKey) Begin() {
 	if k.device == nil {
-		k.device = keys.Make(k.Key, k.Format.NewCSRRequest)
+		k.device = keys.Make(k.Key, k.newRequest)
 	}
+}
+
+// newRequest makes the request for a certificate for key, unless the device could not
+// connect with the certificate.
+func (k *OwnKey) newRequest(key crypto.Signer) ([]byte, error) {
+	if err := keys.TryPSS(key); err != nil {
+		return nil, err
+	}
+	return k.Format.NewCSRRequest(key)
 }
 
 // Request implements [Creation].

@@ -53,11 +53,11 @@ func (c *Client) CreateCertificateFromCSR(ctx context.Context, topic string, req
 	if err != nil {
 		return nil, err
 	}
-	chain := decodeChain(answer.PEM)
-	if len(chain) == 0 {
-		return nil, badResponse("certificatePem holds no certificate")
+	leaf, chain, err := parseChain(answer.PEM)
+	if err != nil {
+		return nil, err
 	}
-	issued, err := answer.issued(chain)
+	issued, err := answer.issued(leaf, chain)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -35,16 +36,50 @@ func (c *Client) RegisterThing(ctx context.Context, topic, token string, paramet
 		ThingName           string         `json:"thingName"`
 		DeviceConfiguration map[string]any `json:"deviceConfiguration"`
 	}
-	// The other fields are decoded even if one has the wrong type.
-	err = c.Format.Unmarshal(accepted, &answer)
+	// A field of a wrong type does not keep the others from being decoded.
+	var errs []error
+	if err := c.Format.Unmarshal(accepted, &answer); err != nil {
+		errs = append(errs, err)
+	}
+	configuration, err := texts(answer.DeviceConfiguration)
 	if err != nil {
-		err = badResponse("%w", err)
+		errs = append(errs, fmt.Errorf("deviceConfiguration: %w", err))
 	}
-	configuration, textErr := texts(answer.DeviceConfiguration)
-	if textErr != nil {
-		err = badResponse("deviceConfiguration: %w", textErr)
+	registered := &Registered{answer.ThingName, configuration}
+	if errs = append(errs, registered.bound()...); len(errs) == 0 {
+		return registered, nil
 	}
-	return &Registered{answer.ThingName, configuration}, err
+	var b strings.Builder
+	for _, err := range errs {
+		fmt.Fprintf(&b, "; %.200s", err)
+	}
+	return registered, badResponse("%s", b.String()[2:])
+}
+
+// The bounds of what is kept of a registration. In credentials it is JSON inside PEM,
+// which takes 8 bytes for 6, and a store may refuse a file of more than 1 MiB, as
+// DirStore does: 128 KB of control characters are 768 KB as JSON.
+const (
+	maxConfiguration = 512 << 10 // bytes of JSON
+	maxThingName     = 1 << 10   // bytes; AWS IoT takes 128
+)
+
+// bound leaves out what would make the credentials too large to be stored, and says
+// so.
+func (r *Registered) bound() (errs []error) {
+	if length := len(r.ThingName); length > maxThingName {
+		r.ThingName = ""
+		errs = append(errs, fmt.Errorf("thingName has %d bytes: it is left out", length))
+	}
+	text, err := json.Marshal(r.DeviceConfiguration)
+	switch {
+	case err != nil:
+		errs = append(errs, fmt.Errorf("deviceConfiguration: %w", err))
+	case len(text) > maxConfiguration:
+		r.DeviceConfiguration = nil
+		errs = append(errs, fmt.Errorf("deviceConfiguration has %d bytes as JSON, where < and control characters take 6, and %d can be stored: it is left out", len(text), maxConfiguration))
+	}
+	return errs
 }
 
 // withoutToken removes the ownership token from a rejection that repeats it.

@@ -45,15 +45,15 @@ func TestExamplePolicies(t *testing.T) {
 		{"a claim registers with no other template", claim, unprovisioned, iotpolicy.Publish, "topic/$aws/provisioning-templates/fleet-rotation-template/provision/json", false},
 		{"a claim asks for the answers", claim, unprovisioned, iotpolicy.Subscribe, "topicfilter/$aws/certificates/create/json/accepted", true},
 		{"a claim receives the answers", claim, unprovisioned, iotpolicy.Receive, "topic/$aws/certificates/create/json/rejected", true},
-		{"a claim may not listen to all", claim, unprovisioned, iotpolicy.Subscribe, "topicfilter/#", false},
+		{"a claim may not subscribe to all topics", claim, unprovisioned, iotpolicy.Subscribe, "topicfilter/#", false},
 		{"a claim may not publish as a device", claim, unprovisioned, iotpolicy.Publish, "topic/devices/device-1234/telemetry", false},
 
 		{"a device connects by its thing name", device, provisioned, iotpolicy.Connect, "client/device-1234", true},
-		{"a device connects by no other name", device, provisioned, iotpolicy.Connect, "client/device-5678", false},
+		{"a device may not connect by another name", device, provisioned, iotpolicy.Connect, "client/device-5678", false},
 		{"a device publishes to its topics", device, provisioned, iotpolicy.Publish, "topic/devices/device-1234/telemetry", true},
-		{"a device publishes to no other's", device, provisioned, iotpolicy.Publish, "topic/devices/device-5678/telemetry", false},
+		{"a device may not publish to another device's topics", device, provisioned, iotpolicy.Publish, "topic/devices/device-5678/telemetry", false},
 		{"a device subscribes to its topics", device, provisioned, iotpolicy.Subscribe, "topicfilter/devices/device-1234/#", true},
-		{"a device subscribes to no others'", device, provisioned, iotpolicy.Subscribe, "topicfilter/devices/+/#", false},
+		{"a device may not subscribe to other devices' topics", device, provisioned, iotpolicy.Subscribe, "topicfilter/devices/+/#", false},
 		{"a device receives from its topics", device, provisioned, iotpolicy.Receive, "topic/devices/device-1234/commands", true},
 		{"a device may not provision", device, provisioned, iotpolicy.Publish, "topic/$aws/certificates/create/json", false},
 		{"a certificate of no thing may not connect", device, unprovisioned, iotpolicy.Connect, "client/1234", false},
@@ -73,8 +73,8 @@ func TestExamplePolicies(t *testing.T) {
 	}
 }
 
-// A policy file that is added to the examples must be one that parses. The
-// trust policies are IAM's, and have a principal.
+// Every policy file among the examples must parse, except for the trust policies: they
+// are IAM's, and have a principal.
 func TestEveryExamplePolicyParses(t *testing.T) {
 	paths, err := filepath.Glob("../../examples/aws/*-policy.json")
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestEveryExamplePolicyParses(t *testing.T) {
 	}
 }
 
-// Documents of the AWS IoT developer guide, as the pages show them.
+// The documents are copied from the AWS IoT developer guide.
 func TestAWSExamples(t *testing.T) {
 	registered := map[string]string{
 		"iot:ClientId":                                   "thing1",

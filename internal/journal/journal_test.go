@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -104,10 +106,10 @@ func TestARunGoesOnFromItsJournal(t *testing.T) {
 	d, issued := newDisk(), time.Now().Round(0)
 	file := someCredentials(t, "a")
 	first := journalOn(d, false)
-	require.NoError(t, first.Probe(t.Context()))
+	require.NoError(t, first.Probe(t.Context(), nil, ""))
 	pending, err := journalOn(d, false).Read(t.Context(), "")
 	require.NoError(t, err)
-	assert.Nil(t, pending, "a probe is nothing to go on from")
+	assert.Equal(t, new(Pending), pending, "a probe is nothing to go on from")
 
 	require.NoError(t, first.Created(t.Context(), file, "a token", issued))
 	pending, err = journalOn(d, false).Read(t.Context(), "")
@@ -119,26 +121,91 @@ func TestARunGoesOnFromItsJournal(t *testing.T) {
 	pending, err = journalOn(d, false).Read(t.Context(), "")
 	require.NoError(t, err)
 	assert.Equal(t, &Pending{Accepted: true, Credentials: file}, pending)
-	assert.True(t, journalOn(d, false).IsAccepted(t.Context(), "a"))
-	assert.False(t, journalOn(d, false).IsAccepted(t.Context(), "b"))
+	assertMentions(t, d, "a", true)
+	assertMentions(t, d, "b", false)
 
 	require.NoError(t, first.Drop(t.Context()))
 	assert.Empty(t, d.files)
-	assert.False(t, journalOn(d, false).IsAccepted(t.Context(), "a"))
+	assertMentions(t, d, "a", false)
 	pending, err = journalOn(d, false).Read(t.Context(), "")
 	require.NoError(t, err)
-	assert.Nil(t, pending)
+	assert.Equal(t, new(Pending), pending)
 }
 
-func TestOnlyWhatIsAcceptedIsAccepted(t *testing.T) {
+func assertMentions(t *testing.T, d *disk, certificateID string, want bool) {
+	t.Helper()
+	mentions, err := journalOn(d, false).Mentions(t.Context(), certificateID)
+	require.NoError(t, err)
+	assert.Equal(t, want, mentions)
+}
+
+// Whoever must not trust a certificate that was never verified asks for it: a journal
+// that cannot be read may be about it.
+func TestWhatAJournalMentions(t *testing.T) {
 	d := newDisk()
+	require.NoError(t, journalOn(d, false).Probe(t.Context(), []string{"a"}, ""))
+	assertMentions(t, d, "a", false)
 	require.NoError(t, journalOn(d, false).Created(t.Context(), someCredentials(t, "a"), "a token", time.Now()))
-	assert.False(t, journalOn(d, false).IsAccepted(t.Context(), "a"))
+	assertMentions(t, d, "a", true)
 	d.files[Name] = []byte("damaged")
-	assert.False(t, journalOn(d, false).IsAccepted(t.Context(), "a"))
-	require.NoError(t, journalOn(d, false).Accepted(t.Context(), someCredentials(t, "a")))
-	d.before = func(context.Context, string, string) error { return errors.New("the disk is broken") }
-	assert.False(t, journalOn(d, false).IsAccepted(t.Context(), "a"))
+	assertMentions(t, d, "a", true)
+	broken := errors.New("the disk is broken")
+	d.before = func(context.Context, string, string) error { return broken }
+	_, err := journalOn(d, false).Mentions(t.Context(), "a")
+	assert.ErrorIs(t, err, broken)
+}
+
+// A certificate that may be active is not forgotten when its journal is of no use.
+func TestWhatIsGivenUpIsNamed(t *testing.T) {
+	of := func(r record) []byte {
+		r.Version, r.credentials = version, someCredentials(t, "a")
+		r.credentials.AbandonedCertificateIDs = []string{"earlier"}
+		return encoded(t, &r)
+	}
+	damaged := of(record{Phase: phaseCreated, Template: "fleet-template"})
+	whole, err := parse(damaged)
+	require.NoError(t, err)
+	digest := sha256.Sum256(whole.credentials.Chain[0])
+	for name, test := range map[string]struct {
+		data []byte
+		want []string
+	}{
+		"of another template": {of(record{Phase: phaseCreated, Template: "another"}), []string{"earlier", "a"}},
+		"damaged":             {append([]byte("x"), damaged...), []string{hex.EncodeToString(digest[:])}},
+		"damaged all over":    {[]byte("damaged"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDisk()
+			d.files[Name] = test.data
+			pending, err := journalOn(d, false).Read(t.Context(), "")
+			require.NoError(t, err)
+			assert.Nil(t, pending.Credentials)
+			assert.Equal(t, test.want, pending.Abandoned)
+
+			require.NoError(t, journalOn(d, false).Probe(t.Context(), pending.Abandoned, ""))
+			pending, err = journalOn(d, false).Read(t.Context(), "")
+			require.NoError(t, err)
+			assert.Equal(t, test.want, pending.Abandoned, "a power cut before the next certificate does not lose it")
+		})
+	}
+
+	d := newDisk()
+	d.files[Name] = damaged
+	j := journalOn(d, false)
+	pending, err := j.Read(t.Context(), "")
+	require.NoError(t, err)
+	pending, err = j.GiveUp(t.Context(), pending)
+	require.NoError(t, err)
+	assert.Nil(t, pending.Credentials)
+	assert.Equal(t, []string{"earlier", "a"}, pending.Abandoned, "its key is gone")
+	assert.Equal(t, [][]byte{damaged}, d.aside())
+}
+
+// The probe takes as much room as what is to come with AWS's sizes.
+func TestProbeIsAsLargeAsAJournal(t *testing.T) {
+	d := newDisk()
+	require.NoError(t, journalOn(d, false).Probe(t.Context(), nil, ""))
+	assert.InDelta(t, probeSize, len(d.files[Name]), 200)
 }
 
 // Which journals concern which run. "a" is the certificate of the journal.
@@ -189,11 +256,11 @@ func TestWhatAJournalConcerns(t *testing.T) {
 			pending, err := journalOn(d, test.renewal).Read(t.Context(), test.stored)
 			require.NoError(t, err)
 			if test.want == used {
-				require.NotNil(t, pending)
+				require.NotNil(t, pending.Credentials)
 				assert.Equal(t, "a", pending.Credentials.CertificateID)
 				assert.Equal(t, r.Phase == phaseAccepted, pending.Accepted)
 			} else {
-				assert.Nil(t, pending)
+				assert.Nil(t, pending.Credentials)
 			}
 			if test.want == keptAside {
 				assert.Equal(t, [][]byte{data}, d.aside())
@@ -211,7 +278,7 @@ func TestWhatCannotBeUsedIsSetAside(t *testing.T) {
 		d.files[Name] = []byte(words)
 		pending, err := journalOn(d, false).Read(t.Context(), "")
 		require.NoError(t, err)
-		assert.Nil(t, pending)
+		assert.Equal(t, new(Pending), pending)
 	}
 	assert.ElementsMatch(t, [][]byte{[]byte("one"), []byte("another")}, d.aside(), "each once, for flash memory wears out")
 
@@ -238,7 +305,7 @@ func TestProbeWritesWhatTheRunGoesOnFrom(t *testing.T) {
 	_, err := j.Read(t.Context(), "")
 	require.NoError(t, err)
 	d.calls = nil
-	require.NoError(t, j.Probe(t.Context()))
+	require.NoError(t, j.Probe(t.Context(), nil, ""))
 	assert.Equal(t, data, d.files[Name], "it is not lost to a probe")
 	require.NoError(t, j.Created(t.Context(), file, "a token", time.Now()))
 	assert.Equal(t, []string{"put " + Name}, d.calls, "and not written a second time")
@@ -258,7 +325,7 @@ func TestTheProbesRoomIsTheJournals(t *testing.T) {
 			return nil
 		}
 		j, began := journalOn(d, false), time.Now()
-		require.NoError(t, j.Probe(t.Context()))
+		require.NoError(t, j.Probe(t.Context(), nil, ""))
 		require.NoError(t, j.Created(t.Context(), someCredentials(t, "a"), "a token", time.Now()))
 		assert.Equal(t, []string{"put " + Name, "put " + Name, "delete " + Name, "put " + Name}, d.calls)
 		assert.Zero(t, time.Since(began), "at once: there may be no time for another try")

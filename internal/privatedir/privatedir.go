@@ -27,7 +27,7 @@ func Open(path string) (*Dir, error) {
 	}
 	info, err := root.Stat(".")
 	if err == nil {
-		err = checkPrivate(info)
+		err = checkPrivate(path, info)
 	}
 	if err != nil {
 		root.Close()
@@ -64,6 +64,9 @@ func makeDirectory(path string) error {
 	err := os.Mkdir(path, ownerOnly)
 	if err == nil {
 		err = os.Chmod(path, ownerOnly) // a umask may have taken more away
+	}
+	if err == nil {
+		err = checkMade(path)
 	}
 	switch {
 	case err == nil, errors.Is(err, fs.ErrExist):

@@ -49,12 +49,17 @@ func openCONNECT(conn net.Conn, u *url.URL, address string) error {
 	if response.StatusCode/100 == 2 {
 		return nil
 	}
-	return &RefusedError{
+	hidden := secretsOf(u, credentials)
+	refused := &RefusedError{
 		Address:          address,
 		StatusCode:       response.StatusCode,
-		Status:           reason(response, u, credentials),
+		Status:           reason(response, hidden),
 		CredentialsGiven: credentials != "",
 	}
+	if response.StatusCode == http.StatusProxyAuthRequired {
+		refused.Offered = offered(response.Header, hidden)
+	}
+	return refused
 }
 
 // basicCredentials returns user and password as RFC 7617 encodes them, or "" if u has
@@ -69,17 +74,10 @@ func basicCredentials(u *url.URL) string {
 
 // reason returns the reason phrase of response in the form of [RefusedError.Status],
 // without the proxy's user and password.
-func reason(response *http.Response, u *url.URL, credentials string) string {
+func reason(response *http.Response, hidden secrets) string {
 	phrase := strings.TrimSpace(strings.TrimPrefix(response.Status, strconv.Itoa(response.StatusCode)))
-	secrets := []string{credentials}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		secrets = append(secrets, u.User.Username(), password)
-	}
-	for _, secret := range secrets {
-		if secret != "" && strings.Contains(phrase, secret) {
-			phrase = http.StatusText(response.StatusCode)
-		}
+	if hidden.in(phrase) {
+		phrase = http.StatusText(response.StatusCode)
 	}
 	return strconv.Quote(phrase[:min(len(phrase), maxStatus)])
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,11 @@ type RefusedError struct {
 	StatusCode       int    // of the answer to CONNECT; 0 if the proxy speaks SOCKS5
 	Status           string // the proxy's words: the first 100 bytes of an HTTP reason phrase, quoted, or a SOCKS5 reply
 	CredentialsGiven bool   // the proxy's URL has a user, with or without a password
+
+	// Offered are the authentication schemes that an HTTP proxy asks for with status
+	// 407, quoted: a few of them, and no longer than a name is. It is empty if the
+	// proxy names none. Only Basic is ever sent.
+	Offered []string
 }
 
 // maxStatus is how many bytes of a reason phrase are kept.
@@ -36,7 +42,14 @@ func (e *RefusedError) Error() string {
 		fmt.Fprintf(&b, "%d ", e.StatusCode)
 	}
 	b.WriteString(e.Status)
+	offered := strings.Join(e.Offered, ", ")
 	switch {
+	case offered != "" && !slices.Contains(e.Offered, basic):
+		fmt.Fprintf(&b, "; the proxy takes %s, and this library speaks Basic only: connect through a relay on the device that speaks what the proxy takes, such as cntlm, or have the endpoint exempted from authentication", offered)
+	case offered != "" && e.CredentialsGiven:
+		fmt.Fprintf(&b, " (with the user and password of the proxy URL, sent as Basic; the proxy takes %s)", offered)
+	case offered != "":
+		fmt.Fprintf(&b, " (the proxy URL has no user and password, which would be sent as Basic; the proxy takes %s)", offered)
 	case e.authentication() && e.CredentialsGiven:
 		b.WriteString(" (with the user and password of the proxy URL)")
 	case e.authentication():

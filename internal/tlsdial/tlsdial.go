@@ -12,8 +12,20 @@ import (
 // DialFunc opens a connection, as [net.Dialer.DialContext] does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// HandshakeError is a TLS handshake that failed on an open connection.
-type HandshakeError struct{ Err error }
+// HandshakeError is what kept TLS from being agreed on a connection that was
+// open.
+type HandshakeError struct {
+	Err error
+
+	// Local is a handshake that ended by a decision of this side: no reading or
+	// writing failed, and the server sent no alert. crypto/tls often says so in a
+	// plain error. Time does not change it.
+	Local bool
+
+	// Unsent is one that ended before anything was sent, which the configuration is
+	// to blame for.
+	Unsent bool
+}
 
 func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Err.Error() }
 
@@ -28,7 +40,8 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, config)
+	watched := &watchedConn{Conn: raw}
+	conn := tls.Client(watched, config)
 	// A client key in hardware signs during the handshake, and may be slow or hang.
 	shaken := make(chan error, 1)
 	go func() { shaken <- conn.HandshakeContext(ctx) }()
@@ -42,7 +55,7 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, &HandshakeError{err}
+		return nil, watched.explain(err)
 	}
 	return conn, nil
 }

@@ -299,14 +299,25 @@ func TestATokenThatIsRefusedStartsOver(t *testing.T) {
 	})
 }
 
-func TestAFreshTokenThatIsRefusedIsFinal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t)
-		server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "InvalidCertificateOwnershipToken"}})
-		_, err := provisioner.Provision(t.Context(), nil)
-		require.Error(t, err)
-		assert.Len(t, server.Certificates(), 1)
-	})
+func TestAFreshTokenThatIsRefusedStartsOverOnce(t *testing.T) {
+	refused := fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "InvalidCertificateOwnershipToken"}}
+	for refusals, certificates := range map[int]int{1: 2, 2: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			server, provisioner := provtest.OnPipes(t)
+			for range refusals {
+				server.Inject(fleetprovtest.OpRegisterThing, refused)
+			}
+			credentials, err := provisioner.Provision(t.Context(), nil)
+			assert.Len(t, server.Certificates(), certificates)
+			if refusals == 1 {
+				require.NoError(t, err)
+				assert.Empty(t, credentials.AbandonedCertificateIDs, "AWS has said that it did not register the first")
+				return
+			}
+			require.Error(t, err, "a token that is never good is not asked for again and again")
+			assert.ErrorContains(t, err, "ownership token is not good any more")
+		})
+	}
 }
 
 func TestConnectionsUnderOneClientIDAreTenSecondsApart(t *testing.T) {

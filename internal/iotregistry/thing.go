@@ -1,0 +1,79 @@
+package iotregistry
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/fleetprov/fleetprov/internal/iottemplate"
+)
+
+// Thing is a device that was registered.
+type Thing struct {
+	Name           string
+	Parameters     map[string]string // of the last registration
+	CertificateIDs []string          // in order of registration
+
+	// From the template's thing resource.
+	Attributes   map[string]string
+	Type         string
+	Groups       []string
+	BillingGroup string
+}
+
+func (t *Thing) clone() Thing {
+	copied := *t
+	copied.Parameters = maps.Clone(t.Parameters)
+	copied.CertificateIDs = slices.Clone(t.CertificateIDs)
+	copied.Attributes = maps.Clone(t.Attributes)
+	copied.Groups = slices.Clone(t.Groups)
+	return copied
+}
+
+// definition returns what a template can say of a thing.
+func (t *Thing) definition() iottemplate.Thing {
+	return iottemplate.Thing{
+		Name: t.Name, Attributes: t.Attributes, Type: t.Type, Groups: t.Groups, BillingGroup: t.BillingGroup,
+	}
+}
+
+// things are the things of a Registry, whose mutex guards them.
+type things struct {
+	inOrder []*Thing // of their first registration
+	byName  map[string]*Thing
+}
+
+func newThings() things { return things{byName: make(map[string]*Thing)} }
+
+// put adds t, or replaces the thing of its name.
+func (s *things) put(t *Thing) {
+	if old := s.byName[t.Name]; old != nil {
+		*old = *t
+		return
+	}
+	s.inOrder = append(s.inOrder, t)
+	s.byName[t.Name] = t
+}
+
+// detach removes a certificate that no longer exists from its thing, if it has one.
+func (s *things) detach(name, certificateID string) {
+	if t := s.byName[name]; t != nil {
+		t.CertificateIDs = slices.DeleteFunc(t.CertificateIDs, func(id string) bool { return id == certificateID })
+	}
+}
+
+// merged returns what a thing becomes when a template asks for the wanted one. The
+// thing itself stays as it is.
+func (s *things) merged(wanted iottemplate.Thing) (*Thing, error) {
+	thing := Thing{Name: wanted.Name}
+	result := wanted
+	if existing := s.byName[wanted.Name]; existing != nil {
+		thing = existing.clone()
+		var err error
+		if result, err = wanted.Override.Apply(existing.definition(), wanted); err != nil {
+			return nil, err
+		}
+	}
+	thing.Attributes, thing.Type = result.Attributes, result.Type
+	thing.Groups, thing.BillingGroup = result.Groups, result.BillingGroup
+	return &thing, nil
+}
