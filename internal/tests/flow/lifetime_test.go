@@ -265,7 +265,7 @@ func TestDamageThatCannotBeSetAside(t *testing.T) {
 				}
 				return nil
 			}
-			credentials, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(provtest.Context(t), store, nil)
+			credentials, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t), provtest.OneAttempt).Ensure(provtest.Context(t), store, nil)
 			assert.Nil(t, credentials)
 			assertOp(t, fleetprovtest.Op(fleetprov.OpStore), err)
 			assert.ErrorIs(t, err, syscall.ENOSPC)
