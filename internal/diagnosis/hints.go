@@ -94,7 +94,7 @@ func (r *Register) Silent() string { return receive + r.Topics }
 func (r *Register) Rejected(status int) string {
 	switch status {
 	case 403:
-		return "the pre-provisioning hook or the provisioning role of the template refused the device: their logs say why"
+		return "the pre-provisioning hook or the provisioning role of the template refused the device: their logs say why; a hook that lets a serial number register once, as that of examples/aws does, lets in another certificate when the operator has released the serial number"
 	case 404:
 		return fmt.Sprintf("check that the template %q exists in the account and region of the endpoint", r.Template)
 	default:
