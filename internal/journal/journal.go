@@ -64,6 +64,8 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 		return j.setAside(ctx, data, certificateID(data))
 	case r.Phase == phaseProbe:
 		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
+	case r.Phase == phaseCreated && r.credentials.CertificateID == stored:
+		return new(Pending), nil // it was registered, and that could not be written here
 	case j.concerns(r, stored):
 		j.found = data
 		if r.Phase == phaseCreated {
