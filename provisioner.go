@@ -121,6 +121,7 @@ type run struct {
 	create     Op              // the operation that gets a certificate
 	journal    recorder        // nil for Provision
 	pipelined  bool            // whether a request was ever sent ahead of the SUBACK
+	reached    bool            // whether the last attempt reached AWS IoT
 	goodbye    <-chan struct{} // closed when the run's last connection is
 }
 
@@ -157,7 +158,14 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 // repeat makes attempts until one succeeds or no other could.
 func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 	o := r.p.options
-	loop := backoff.Loop{Policy: o.backoff, MaxAttempts: o.maxAttempts, Retry: o.retryIf, Waiting: r.waiting}
+	loop := backoff.Loop{
+		Policy:      o.backoff,
+		MaxAttempts: o.maxAttempts,
+		Retry:       o.retryIf,
+		Reached:     func() bool { return r.reached },
+		Certified:   func() bool { return r.gained.issued != nil },
+		Waiting:     r.waiting,
+	}
 	var credentials *Credentials
 	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {
 		r.steps.attempt = number
@@ -172,13 +180,18 @@ func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Dura
 	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
 		return diagnosis.Expired(claim)
 	}
-	r.steps.report(ctx, Progress{Op: failed.(*Error).Op, Done: true, Elapsed: elapsed, Wait: wait, Err: failed})
+	p := Progress{Op: OpPrepare, Done: true, Elapsed: elapsed, Wait: wait, Err: failed}
+	if failed != nil {
+		p.Op = failed.(*Error).Op
+	}
+	r.steps.report(ctx, p)
 	return nil
 }
 
 // attempt runs the exchange while the claim is valid, and while no other run uses its
 // client id. Its error is an [*Error].
 func (r *run) attempt(ctx context.Context) (*Credentials, error) {
+	r.reached = false
 	claim, now := r.p.claim.leaf, r.p.options.now()
 	if err := diagnosis.Validity(claim, now); err != nil {
 		return nil, r.steps.failed(OpPrepare, err)
@@ -243,6 +256,7 @@ func (r *run) connect(ctx context.Context, turn *turn.Taken) (*connection, error
 	}
 	err := r.steps.take(ctx, OpConnect, &diagnosis.Connect{ClientID: c.clientID}, func(ctx context.Context) (err error) {
 		c.session, err = r.p.link.Open(ctx, r.p.claim.certificate, c.clientID, r.p.topics.answers()...)
+		r.reached = link.Reached(err)
 		return err
 	})
 	if err != nil {

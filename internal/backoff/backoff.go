@@ -1,74 +1,107 @@
-// Package backoff decides how long a device waits before it tries again.
-//
-// AWS IoT gives a whole account 10 CreateKeysAndCertificate and 10 RegisterThing
-// a second, so that of a thousand devices switched on together most are
-// throttled again and again. A device does not know how many others there are.
-// It knows how long it has been trying: after t seconds the quota has served
-// 10t devices, and so the time still to come is guessed best as a fraction of
-// the time gone by. [Policy.Wait] waits a random time from a to 3a, where a is
-//
-//	Min                                  after the first failure
-//	elapsed/10, in [5 Min, Max/3]        after any other
-//
-// The first is for a device that is alone and lost a packet. 5 Min keeps a
-// thousand devices apart until elapsed tells them that they are many. Max/3 is
-// what is left of the rate when the service is down: by [DefaultMax] at most
-// one attempt a minute, from the tenth minute on.
-//
-// The kind of failure has no part in it. A throttled request can be answered
-// 429 or end in a closed connection, which looks like any other.
-//
-// The table is of fleets switched on in one instant, 10 of each, where the
-// service closes the connection of a request it throttles, and 500 connections a
-// second are let in. Quota is the time until the last device is registered, as a
-// multiple of what 10 a second alone take; connections are per device; crowded
-// is for how many seconds after the first more than 500 connections were tried.
-//
-//	                                   1,000 devices      10,000 devices     50,000 devices
-//	                                 quota conn. crowd   quota conn. crowd   quota conn. crowd
-//	this policy                       1.21   4.4     0    1.11  13.9    19    1.02  31.6   488
-//	full jitter, 1 s doubled to 5 min 2.51   6.9     1    1.19  11.4    29    1.04  24.8   152
-//	full jitter, 10 s doubled to 60 s 1.29   4.2     0    1.03  18.8    26    1.01  83.3  3452
-//	elapsed/8 in 35–120 s, ± 25 %     1.76   3.4     0    1.13  12.8    20    1.02  31.5   682
-//
-// A client that opens a new connection after a 429, as this module's does, fares
-// the same. With one that keeps it, quota is the same to within 0.25, and the
-// connections are 1, 2 to 4 and 3 to 7. No ownership token expires under any of the
-// four. What they differ in: the second leaves the last
-// of a small fleet waiting for minutes; the third tries twice a minute for as
-// long as the service is down, and crowds 50,000 for an hour; the fourth has
-// every device, lone ones too, wait out the same first 26 seconds.
-//
-// All of it is measured by
-//
-//	go test -run '^$' -bench Fleet -benchtime 10x ./internal/backoff
 package backoff
 
-import "time"
-
-// The bounds for a caller that sets none.
-const (
-	DefaultMin = 2 * time.Second
-	DefaultMax = 3 * time.Minute
+import (
+	"math"
+	"time"
 )
 
-// Policy is the bounds of every wait. Min is more than zero and Max is not less
-// than Min; if they are equal the waits are too, and devices do not spread.
+// DefaultMin is the shortest wait for a caller that sets none. There is no longest.
+const DefaultMin = 2 * time.Second
+
+const (
+	// unreachedMax bounds the waits of a device that reaches nothing. It is three
+	// minutes less the 30 seconds that an attempt may hang which began just before
+	// the network was back.
+	unreachedMax = 150 * time.Second
+
+	// certifiedMax bounds the waits of a device that has a certificate to register.
+	// The ownership token is good for an hour.
+	certifiedMax = 15 * time.Minute
+
+	// restartMax bounds the wait before the first attempt.
+	restartMax = 3 * time.Minute
+)
+
+// Policy is the bounds of every wait. Min is more than zero. Max is not less than
+// Min, or zero for no bound. If they are equal the waits are too, and devices do not
+// spread.
 type Policy struct {
 	Min, Max time.Duration
 }
 
-// Wait returns how long to wait after so many failures, at least one, in a run
-// that began elapsed ago. The caller draws random from [0, 1) for each wait.
-// The result lies in [Min, Max].
-func (p Policy) Wait(failures int, elapsed time.Duration, random float64) time.Duration {
-	shortest := p.Min
-	if failures > 1 {
-		shortest = max(p.Min, min(max(5*p.Min, elapsed/10), p.Max/3))
+// Tally is how a device has fared so far. The zero Tally is of a device that has not
+// tried yet.
+type Tally struct {
+	refused   time.Duration // how long the service has refused the device
+	unreached time.Duration // how long the device has not reached the service; 0 if it last did
+	failures  int
+	reached   bool // whether the last attempt reached the service
+}
+
+// Resumed is the tally of a device that the service had refused for so long when it
+// was restarted.
+func Resumed(refused time.Duration) Tally {
+	if refused <= 0 {
+		return Tally{}
 	}
-	longest := p.Max
-	if shortest < p.Max/3 {
+	return Tally{refused: refused, failures: 1, reached: true}
+}
+
+// Failed adds a failure. Reached is whether the attempt came as far as the service,
+// and lasted the time since the failure before, or else since the run began.
+func (t *Tally) Failed(reached bool, lasted time.Duration) {
+	t.failures++
+	if t.reached = reached; reached {
+		t.refused += lasted
+		t.unreached = 0
+	} else {
+		t.unreached += lasted
+	}
+}
+
+// Refused is how long the service has refused the device: all of the time that ended
+// in a refusal.
+func (t Tally) Refused() time.Duration { return t.refused }
+
+// First returns how long to wait before the first attempt. It is zero unless the
+// device is one that was restarted: then a power cut does not bring a fleet back in
+// one instant, and a device that restarts every minute does not try every minute. The
+// caller draws random from [0, 1).
+func (p Policy) First(t Tally, random float64) time.Duration {
+	return time.Duration(random * float64(min(growth(t.refused), restartMax, p.max())))
+}
+
+// Wait returns how long to wait after the last failure, of at least one. Certified is
+// whether there is a certificate that is yet to be registered. The caller draws random
+// from [0, 1) for each wait. The result lies in [Min, Max].
+func (p Policy) Wait(t Tally, certified bool, random float64) time.Duration {
+	gone, longest := t.refused, p.max()
+	switch {
+	case !t.reached:
+		gone, longest = t.unreached, min(longest, max(p.Min, unreachedMax))
+	case certified:
+		longest = min(longest, max(p.Min, certifiedMax))
+	}
+	shortest := p.Min
+	if t.failures > 1 {
+		shortest = max(p.Min, min(max(5*p.Min, growth(gone)), longest/3))
+	}
+	if shortest < longest/3 {
 		longest = 3 * shortest
 	}
 	return shortest + time.Duration(random*float64(longest-shortest))
+}
+
+// growth is the shortest wait, within the bounds, when something has gone on for so
+// long.
+func growth(gone time.Duration) time.Duration {
+	early := min(gone, time.Hour)
+	return early/10 + (gone-early)/25
+}
+
+func (p Policy) max() time.Duration {
+	if p.Max == 0 {
+		return math.MaxInt64
+	}
+	return p.Max
 }
