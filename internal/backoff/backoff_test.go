@@ -54,7 +54,7 @@ func TestWaitIsDrawnBetween(t *testing.T) {
 		{"ten seconds and more after the second", chosen, tally(failure{reached, time.Second}, failure{reached, 5 * time.Second}), false, 10 * time.Second, 30 * time.Second},
 		{"a tenth of the time refused", chosen, tally(failure{reached, time.Minute}, failure{reached, 4 * time.Minute}), false, 30 * time.Second, 90 * time.Second},
 		{"after an hour of refusals", chosen, tally(failure{reached, 0}, failure{reached, time.Hour}), false, 6 * time.Minute, 18 * time.Minute},
-		{"a twenty-fifth of what goes beyond an hour", chosen, tally(failure{reached, 0}, failure{reached, 26 * time.Hour}), false, 66 * time.Minute, 198 * time.Minute},
+		{"a thirtieth of what goes beyond an hour", chosen, tally(failure{reached, 0}, failure{reached, 25 * time.Hour}), false, 54 * time.Minute, 162 * time.Minute},
 		{"no less than before with a certificate", chosen, tally(failure{reached, 0}, failure{reached, 5 * time.Minute}), true, 30 * time.Second, 90 * time.Second},
 		{"a quarter of a token's life with a certificate", chosen, tally(failure{reached, 0}, failure{reached, day}), true, 5 * time.Minute, 15 * time.Minute},
 		{"less than three minutes after an hour without a network", chosen, tally(failure{unreached, 0}, failure{unreached, time.Hour}), false, 50 * time.Second, 150 * time.Second},
@@ -74,7 +74,7 @@ func TestWaitIsDrawnBetween(t *testing.T) {
 		{"bounds close together, first", narrow, tally(failure{reached, time.Second}), false, time.Minute, 2 * time.Minute},
 		{"bounds close together, later", narrow, tally(failure{reached, time.Hour}, failure{reached, time.Hour}), false, time.Minute, 2 * time.Minute},
 		{"one bound", backoff.Policy{Min: time.Second, Max: time.Second}, tally(failure{reached, time.Hour}, failure{reached, time.Hour}), false, time.Second, time.Second},
-		{"centuries", chosen, resumed(math.MaxInt64, failure{reached, 0}), false, time.Hour/10 + (math.MaxInt64-time.Hour)/25, 3 * (time.Hour/10 + (math.MaxInt64-time.Hour)/25)},
+		{"centuries", chosen, resumed(math.MaxInt64, failure{reached, 0}), false, time.Hour/10 + (math.MaxInt64-time.Hour)/30, 3 * (time.Hour/10 + (math.MaxInt64-time.Hour)/30)},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			wait := func(random float64) time.Duration { return test.policy.Wait(test.tally, test.certified, random) }

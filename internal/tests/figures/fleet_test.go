@@ -144,12 +144,13 @@ func (r fleetRun) crowded() (seconds int) {
 	return seconds
 }
 
-// The model of internal/backoff says of 1,000 devices (BenchmarkFleet/chosen/1000 and
-// BenchmarkFleetElsewhere, -benchtime 100x) that they take 1.23 times what the quota
-// alone takes, and that each makes 4.4 connections where throttled requests close
-// them, and one where they do not. A device of this module, which makes a new
-// connection then too, is held to the former. Of 100 devices, which the quota would
-// let in within 10 s, most wait twice, which takes up to 36 s.
+// In the model of internal/backoff, 1,000 devices take 1.24 times what the quota alone
+// takes, and make 4.4 connections each, where throttled requests close them
+// (go test -run '^$' -bench 'Fleet/chosen/^1000$' -benchtime 10x ./internal/backoff).
+// Where they are answered the model keeps the connection. This module does not.
+//
+// Of 100 devices, which the quota would let in within 10 s, most wait twice, which
+// takes up to 36 s.
 func TestFleetAtPowerOn(t *testing.T) {
 	devices, soon := 100, time.Minute
 	if *provtest.Full {
@@ -177,6 +178,7 @@ func TestFleetAtPowerOn(t *testing.T) {
 	}
 }
 
+// The connections in the model are those of BenchmarkFleetElsewhere for 1,000 devices.
 func TestFleetWhoseServiceIsDownForAnHour(t *testing.T) {
 	devices := 100
 	if *provtest.Full {
