@@ -27,8 +27,10 @@ type Journal struct {
 	Template string
 	Renewal  bool // whether the run replaces credentials
 
-	found   []byte // the journal that the run goes on from
-	created string // the certificate that the journal holds in phase created
+	found   []byte  // the journal that the run goes on from
+	created string  // the certificate that the journal holds in phase created
+	current *record // what the store holds, as far as this run has read or written it
+	refused int64   // see record.Refused
 }
 
 // Pending is what a run can go on from.
@@ -45,6 +47,9 @@ type Pending struct {
 	// KeyLabel is the label in a keyring under which an earlier run was about to make
 	// its key, or "".
 	KeyLabel string
+
+	// Refused is how long AWS IoT had refused the device when that was last written.
+	Refused time.Duration
 }
 
 // Read returns what this run can go on from. A journal that it cannot use is set
@@ -63,13 +68,14 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	case err != nil:
 		return j.setAside(ctx, data, certificateID(data))
 	case r.Phase == phaseProbe:
-		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
+		j.refused = r.Refused
+		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel, Refused: r.refused()}, nil
 	case j.concerns(r, stored):
-		j.found = data
+		j.found, j.current, j.refused = data, r, r.Refused
 		if r.Phase == phaseCreated {
 			j.created = r.credentials.CertificateID
 		}
-		return &Pending{r.credentials, r.Phase == phaseAccepted, r.Token, r.Issued, r.credentials.AbandonedCertificateIDs, r.credentials.KeyLabel}, nil
+		return &Pending{r.credentials, r.Phase == phaseAccepted, r.Token, r.Issued, r.credentials.AbandonedCertificateIDs, r.credentials.KeyLabel, r.refused()}, nil
 	case r.credentials.CertificateID == stored:
 		return new(Pending), nil
 	default:
@@ -81,7 +87,7 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 // used.
 func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	data := j.found
-	j.found, j.created = nil, ""
+	j.found, j.created, j.current = nil, "", nil
 	given, err := j.setAside(ctx, data, p.Credentials.CertificateID, p.Abandoned...)
 	if err == nil {
 		given.KeyLabel = p.KeyLabel
@@ -136,12 +142,25 @@ func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned, KeyLabel: keyLabel}
+	probe := &record{Version: version, Phase: phaseProbe, Template: j.Template, Refused: j.refused, Abandoned: abandoned, KeyLabel: keyLabel}
 	data, err := probe.marshal()
 	if err != nil {
 		return err
 	}
+	j.current = probe
 	return j.Files.write(ctx, Name, data)
+}
+
+// Refused writes down how long AWS IoT has refused the device, for a run that begins
+// after this one is cut off. A failure to write changes nothing: the old journal stays.
+func (j *Journal) Refused(ctx context.Context, refused time.Duration) {
+	if j.refused = int64(refused / time.Second); j.current == nil {
+		return
+	}
+	j.current.Refused = j.refused
+	if data, err := j.current.marshal(); err == nil {
+		_ = j.Files.write(ctx, Name, data)
+	}
 }
 
 // Created writes down a certificate that is about to be registered, once.
@@ -162,7 +181,8 @@ func (j *Journal) Accepted(ctx context.Context, c *credfile.File) error {
 }
 
 func (j *Journal) write(ctx context.Context, r *record) error {
-	r.Version, r.Renewal, r.Template = version, j.Renewal, j.Template
+	r.Version, r.Renewal, r.Template, r.Refused = version, j.Renewal, j.Template, j.refused
+	j.current = r
 	data, err := r.marshal()
 	if err != nil {
 		return j.Files.Step(ctx, "writing "+Name, func(context.Context) error { return err })

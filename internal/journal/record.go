@@ -29,6 +29,9 @@ type record struct {
 	Token    string    `json:"ownershipToken,omitempty"`
 	Issued   time.Time `json:"issued,omitzero"`
 
+	// Refused is how long AWS IoT has refused the device by now, in seconds.
+	Refused int64 `json:"refusedSeconds,omitempty"`
+
 	// These two are for phaseProbe, which has no credentials to hold them.
 	Abandoned []string `json:"abandonedCertificateIds,omitempty"`
 	KeyLabel  string   `json:"keyLabel,omitempty"`
@@ -47,6 +50,8 @@ const (
 	// certificates of a chain, two roots and 1 kB of device configuration.
 	probeSize = 12 << 10
 )
+
+func (r *record) refused() time.Duration { return time.Duration(r.Refused) * time.Second }
 
 func (r *record) marshal() ([]byte, error) {
 	text, err := json.Marshal(r)
