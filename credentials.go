@@ -60,7 +60,11 @@ func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
 	if keys.IsNil(key) {
 		return fmt.Errorf("fleetprov: the private key is nil: %w", ErrKeyMissing)
 	}
-	if !keys.Same(key.Public(), leaf.PublicKey) {
+	public := key.Public()
+	switch {
+	case keys.IsNil(public):
+		return errors.New("fleetprov: the private key does not tell its public half: does the hardware answer?")
+	case !keys.Same(public, leaf.PublicKey):
 		return fmt.Errorf("fleetprov: the private key does not belong to the certificate: %w", ErrKeyMismatch)
 	}
 	c.private = &privateKey{key}
