@@ -29,6 +29,10 @@ type Credentials struct {
 	// has: a registration was asked for and not heard of again. They may be deactivated.
 	AbandonedCertificateIDs []string
 
+	// KeyLabel is the label of the private key in a [Keyring], or empty. UseKeyring
+	// finds the key after a reload.
+	KeyLabel string
+
 	private *privateKey // behind a pointer, where no verb of fmt reaches it
 }
 
@@ -51,21 +55,29 @@ func (c *Credentials) PrivateKeyPEM() []byte {
 }
 
 // SetPrivateKey gives the credentials a key that lives in hardware, after they
-// were loaded without it. It fails if the key is not the certificate's.
+// were loaded without it. It fails with [ErrKeyMissing] if key is nil, and with
+// [ErrKeyMismatch] if it is not the certificate's.
 func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
-	leaf, _, err := c.chain()
-	if err != nil {
+	if err := c.setKey(key); err != nil {
 		return fmt.Errorf("fleetprov: %w", err)
 	}
+	return nil
+}
+
+func (c *Credentials) setKey(key crypto.Signer) error {
+	leaf, _, err := c.chain()
+	if err != nil {
+		return err
+	}
 	if keys.IsNil(key) {
-		return fmt.Errorf("fleetprov: the private key is nil: %w", ErrKeyMissing)
+		return fmt.Errorf("%w: it is nil", ErrKeyMissing)
 	}
 	public := key.Public()
 	switch {
 	case keys.IsNil(public):
-		return errors.New("fleetprov: the private key does not tell its public half: does the hardware answer?")
+		return errors.New("the private key does not tell its public half: does the hardware answer?")
 	case !keys.Same(public, leaf.PublicKey):
-		return fmt.Errorf("fleetprov: the private key does not belong to the certificate: %w", ErrKeyMismatch)
+		return fmt.Errorf("the private key does not belong to the certificate: %w", ErrKeyMismatch)
 	}
 	c.private = &privateKey{key}
 	return nil
@@ -192,6 +204,7 @@ func newCredentials(file *credfile.File) *Credentials {
 		PreviousCertificateID: file.PreviousCertificateID,
 
 		AbandonedCertificateIDs: file.AbandonedCertificateIDs,
+		KeyLabel:                file.KeyLabel,
 	}
 	if file.Key != nil {
 		c.private = &privateKey{file.Key}
@@ -217,6 +230,7 @@ func (c *Credentials) file() (*credfile.File, error) {
 		PreviousCertificateID: c.PreviousCertificateID,
 
 		AbandonedCertificateIDs: c.AbandonedCertificateIDs,
+		KeyLabel:                c.KeyLabel,
 	}, nil
 }
 
@@ -228,4 +242,23 @@ func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
 	}
 	leaf, err := credfile.ParseLeaf(chain)
 	return leaf, chain, err
+}
+
+// stored is what the store holds as credentials.
+type stored struct {
+	credentials *Credentials // nil if there are none, or they cannot be read
+	data        []byte       // what they were read from
+	expired     bool         // by the device's clock
+	unverified  bool         // they are to be verified, and may never have been
+}
+
+// isSound reports whether there is nothing left to do.
+func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
+
+// id is the id of the stored certificate, if it can be read.
+func (s *stored) id() string {
+	if s.credentials == nil {
+		return ""
+	}
+	return s.credentials.CertificateID
 }

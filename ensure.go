@@ -67,6 +67,9 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	k, err := p.newKeeper(store, false)
 	if err != nil {
 		return nil, err
@@ -126,6 +129,7 @@ func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
 		if err != nil || !found.expired {
 			return found.credentials, err
 		}
+		pending = &journal.Pending{Abandoned: pending.Abandoned} // nothing to go on from: it is stored
 	}
 	return k.replace(ctx, found, pending)
 }
@@ -175,7 +179,7 @@ func (k *keeper) verifyStored(ctx context.Context, c *Credentials) error {
 func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pending) (*Credentials, error) {
 	if found.credentials == nil {
 		k.run.gained.abandon(credfile.Named(found.data)...)
-		c, failed := k.provision(ctx, pending, "")
+		c, failed := k.provision(ctx, pending, found)
 		if c == nil {
 			return nil, failed
 		}
@@ -187,7 +191,7 @@ func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pen
 		return c, k.put(ctx, found, c)
 	}
 	k.run.once = true
-	c, failed := k.provision(ctx, pending, found.id())
+	c, failed := k.provision(ctx, pending, found)
 	if c != nil {
 		return c, join(failed, k.put(ctx, found, c))
 	}
@@ -243,6 +247,9 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 // journal ends that one, and returns the credentials that are stored: their
 // CertificateID tells.
 func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	k, err := p.newKeeper(store, true)
 	if err != nil {
 		return nil, err
@@ -273,19 +280,22 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 	if pending.Accepted {
 		c := newCredentials(pending.Credentials)
 		if c.CertificateID == old.CertificateID {
+			old.private = c.private         // if it lives in hardware
 			return old, k.journal.Drop(ctx) // it was done but for this
 		}
 		c.PreviousCertificateID = old.CertificateID
 		if err := k.swap(ctx, c, data); !isRefusedByServer(err) || !k.hasExpired(c) {
 			return c, err
 		}
-		k.run.gained.abandon(c.CertificateID)
+		if pending, err = k.journal.GiveUp(ctx, pending); err != nil {
+			return c, err
+		}
 	}
 	if file := k.run.p.unwritten.Renewed(old.CertificateID); file != nil {
 		c := newCredentials(file)
 		return c, k.swap(ctx, c, data)
 	}
-	c, failed := k.provision(ctx, pending, old.CertificateID)
+	c, failed := k.provision(ctx, pending, stored{credentials: old, data: data})
 	if c == nil {
 		return nil, failed
 	}
@@ -301,12 +311,11 @@ func (k *keeper) replaced(ctx context.Context) (*Credentials, []byte, error) {
 	if data == nil {
 		return nil, nil, &Error{Op: OpStore, Err: fmt.Errorf("there are no credentials to renew: %w", fs.ErrNotExist)}
 	}
-	file, err := credfile.Parse(data)
+	old, err := ParseCredentials(data)
 	if err != nil {
 		return nil, nil, &Error{Op: OpStore, Err: fmt.Errorf("the credentials to renew: %w", err)}
 	}
-	_ = k.giveKey(file) // the new credentials may be for another key
-	return newCredentials(file), data, nil
+	return old, data, nil
 }
 
 // swap puts credentials in the place of old, once they have connected.
@@ -326,22 +335,20 @@ func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
 
 // keeper is one call of Ensure or Renew: a run, and the journal of it in the store.
 type keeper struct {
-	run     *run
-	store   Store          // the caller's, for what else it can do
-	calls   *bounded.Store // the calls of store
-	journal *journal.Journal
-	old     *Credentials // what is renewed; nil for Ensure
-	warned  bool         // whether it was said that the store is of another endpoint
+	run      *run
+	store    Store          // the caller's, for what else it can do
+	calls    *bounded.Store // the calls of store
+	journal  *journal.Journal
+	hardware *hardware
+	old      *Credentials // what is renewed; nil for Ensure
+	warned   bool         // whether it was said that the store is of another endpoint
 }
 
 func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
-	r, err := p.newRun()
-	if err != nil {
-		return nil, err
-	}
 	if store == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
 	}
+	r := p.newRun()
 	calls := bounded.New(store)
 	k := &keeper{run: r, store: store, calls: calls, journal: &journal.Journal{
 		Files:    journal.Files{Store: calls, Step: r.steps.store},
@@ -349,6 +356,7 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 		Template: p.template,
 		Renewal:  renewal,
 	}}
+	k.hardware = &hardware{privateKey: p.options.privateKey, keyring: p.options.keyring, step: r.steps.keyring}
 	r.journal = k
 	return k, nil
 }
@@ -392,7 +400,7 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 func (k *keeper) free(ctx context.Context, free func() error) {
 	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
 	defer cancel()
-	_, err := bounded.Read(ctx, "unlocking the store", func(context.Context) (struct{}, error) { return struct{}{}, free() })
+	err := bounded.Call(ctx, "unlocking the store", func(context.Context) error { return free() })
 	if err != nil {
 		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
 	}
@@ -400,8 +408,8 @@ func (k *keeper) free(ctx context.Context, free func() error) {
 
 // provision makes attempts, with the certificate of a journal if it has one that is
 // not registered yet. Before AWS makes anything, the store is proved to take it. The
-// new credentials replace those with the id previous, or none.
-func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previous string) (*Credentials, error) {
+// new credentials replace those that were found, if any.
+func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found stored) (*Credentials, error) {
 	g := &k.run.gained
 	g.abandon(pending.Abandoned...)
 	if pending.Credentials != nil && !pending.Accepted {
@@ -409,7 +417,14 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previo
 			return nil, err
 		}
 	}
-	if err := k.journal.Probe(ctx, g.abandoned); err != nil {
+	label, err := k.hardware.labelFor(ctx, found, pending.KeyLabel)
+	if err != nil {
+		return nil, k.run.steps.failed(OpPrepare, err)
+	}
+	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
+		return nil, err
+	}
+	if err := k.useLabel(ctx, label); err != nil {
 		return nil, err
 	}
 	c, err := k.run.repeat(ctx)
@@ -423,6 +438,7 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previo
 		// The answer could not be read.
 		c.ThingName, c.DeviceConfiguration = k.old.ThingName, k.old.DeviceConfiguration
 	}
+	previous := found.id()
 	c.PreviousCertificateID = previous
 	file, fileErr := c.file()
 	if fileErr != nil {
@@ -482,39 +498,19 @@ func (k *keeper) pending(ctx context.Context, stored string) (*journal.Pending, 
 	if err != nil || pending.Credentials == nil {
 		return pending, err
 	}
-	err = k.giveKey(pending.Credentials)
+	err = k.hardware.giveKey(ctx, pending.Credentials)
 	switch {
 	case err == nil:
 		return pending, nil
-	case !pending.Accepted && (errors.Is(err, ErrKeyMissing) || errors.Is(err, ErrKeyMismatch)):
+	case !isKeyGone(err):
+		return nil, keyFailure(pending.Credentials, err)
+	case !pending.Accepted:
 		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone", "certificateId", pending.Credentials.CertificateID)
 		return k.journal.GiveUp(ctx, pending)
-	case !pending.Accepted:
-		err = fmt.Errorf("%s holds a certificate that is being registered: %w", journal.Name, err)
 	default:
-		err = fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
-			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name)
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
+			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name))
 	}
-	return nil, &Error{Op: OpStore, CertificateID: pending.Credentials.CertificateID, Err: err}
-}
-
-// stored is what the store holds as credentials.
-type stored struct {
-	credentials *Credentials // nil if there are none, or they cannot be read
-	data        []byte       // what they were read from
-	expired     bool         // by the device's clock
-	unverified  bool         // they are to be verified, and may never have been
-}
-
-// isSound reports whether there is nothing left to do.
-func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
-
-// id is the id of the stored certificate, if it can be read.
-func (s *stored) id() string {
-	if s.credentials == nil {
-		return ""
-	}
-	return s.credentials.CertificateID
 }
 
 // stored reads the credentials in the store. If they are not sound, nothing is lost of
@@ -528,8 +524,8 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	if err != nil {
 		return stored{data: data}, nil
 	}
-	if err := k.giveKey(file); err != nil {
-		return stored{}, &Error{Op: OpStore, CertificateID: file.CertificateID, Err: fmt.Errorf("%s: %w", credentialsName, err)}
+	if err := k.hardware.giveKey(ctx, file); err != nil {
+		return stored{}, keyFailure(file, fmt.Errorf("%s: %w", credentialsName, err))
 	}
 	c := newCredentials(file)
 	s := stored{credentials: c, data: data, expired: k.hasExpired(c)}
@@ -541,6 +537,16 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	return s, err
 }
 
+// keyFailure is about stored credentials whose key cannot be had. A key that is gone is
+// the store's matter, a keyring that does not answer is not.
+func keyFailure(file *credfile.File, err error) error {
+	op := OpPrepare
+	if isKeyGone(err) {
+		op = OpStore
+	}
+	return &Error{Op: op, CertificateID: file.CertificateID, Err: err}
+}
+
 // warnOfEndpoint warns of credentials from another endpoint, of another account or
 // region perhaps, where they are of no use.
 func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
@@ -550,21 +556,22 @@ func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
 	}
 }
 
-// giveKey gives credentials whose key is not in the file the key of WithPrivateKey.
-// If that is missing, or another key, it is not damage.
-func (k *keeper) giveKey(file *credfile.File) error {
-	if file.Key != nil {
+// useLabel makes the run make its key under label, if it makes one in a keyring. The
+// credentials of previous.pem go before their key does.
+func (k *keeper) useLabel(ctx context.Context, label string) error {
+	if label == "" {
 		return nil
 	}
-	key := k.run.p.options.privateKey
-	if key == nil {
-		return fmt.Errorf("%w: it lives in hardware: give it with WithPrivateKey", ErrKeyMissing)
+	k.run.gained.keyLabel = label
+	k.run.gained.creation = k.hardware.creation(ctx, label, k.run.p.options.format)
+	data, err := k.journal.Files.Read(ctx, previousName)
+	if err != nil || data == nil {
+		return err
 	}
-	if err := newCredentials(file).SetPrivateKey(key); err != nil {
-		return fmt.Errorf("the key of WithPrivateKey: %w", err)
+	if previous, err := credfile.Parse(data); err != nil || previous.KeyLabel != label {
+		return nil
 	}
-	file.Key = key
-	return nil
+	return k.journal.Files.Remove(ctx, previousName)
 }
 
 func (k *keeper) keep(ctx context.Context, c *Credentials) error {

@@ -229,8 +229,8 @@ var (
 
 // Retryable reports whether another attempt could succeed where err failed,
 // with nothing changed but time: a network failure, a lost connection, a step's
-// timeout, a wrong clock, a throttled request (429) or a failure inside AWS
-// (5xx). It is false for everything else, for nil, and for the end of the
+// timeout, a wrong clock, a throttled request (429), a failure inside AWS (5xx) or
+// a [Keyring] that did not answer. It is false for everything else, for nil, and for the end of the
 // caller's own context, which only the caller can lift.
 func Retryable(err error) bool {
 	var (
@@ -242,10 +242,13 @@ func Retryable(err error) bool {
 		lookup   *net.DNSError
 		failure  *Error
 		expired  *diagnosis.ExpiredError
+		token    *keys.TokenError
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &expired):
 		return false
+	case errors.As(err, &token):
+		return true
 	case errors.As(err, &failure) && failure.Op == OpStore:
 		return false // a write has been repeated by then
 	case errors.As(err, &rejected):
@@ -276,6 +279,12 @@ func Retryable(err error) bool {
 // mayBeRegistered reports whether a step failed after which the certificate may be
 // active, so that it is registered again rather than given up.
 func mayBeRegistered(failure *Error) bool { return failure != nil && failure.Op == OpRegisterThing }
+
+// isKeyGone reports whether a private key in hardware is missing or another one, which a
+// keyring that does not answer is not.
+func isKeyGone(err error) bool {
+	return errors.Is(err, ErrKeyMissing) || errors.Is(err, ErrKeyMismatch)
+}
 
 // tokenLifetime is how long an ownership token is good (AWS developer guide,
 // "fleet-provision-api").

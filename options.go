@@ -40,6 +40,7 @@ type options struct {
 	ownKey      func(exchange.Format) exchange.Creation // nil: AWS makes the key
 	keyOptions  int                                     // how many options set ownKey
 	privateKey  crypto.Signer                           // of WithPrivateKey
+	keyring     Keyring                                 // of WithKeyring
 	keyErr      error
 	format      exchange.Format
 	verify      func(*run, context.Context, *Credentials) error // nil: nothing is verified
@@ -125,7 +126,9 @@ func WithGeneratedKey() Option {
 
 // WithPrivateKey gets a certificate for key with CreateCertificateFromCsr. The key
 // may live in hardware: it is asked to sign, and for its public half, which must
-// be RSA of at least 2048 bits, P-256, P-384 or P-521. Default: AWS makes the key.
+// be RSA of at least 2048 bits, P-256, P-384 or P-521. An RSA key must make RSA-PSS
+// signatures, which TLS 1.3 needs: it is tried before a certificate is asked for.
+// Default: AWS makes the key.
 func WithPrivateKey(key crypto.Signer) Option {
 	return func(o *options) {
 		o.privateKey = key
@@ -134,6 +137,22 @@ func WithPrivateKey(key crypto.Signer) Option {
 		}
 		o.keyOptions++
 		o.keyErr = keys.Check(key)
+	}
+}
+
+// WithKeyring makes the device's keys in keyring, one for each certificate, and gets
+// certificates for them with CreateCertificateFromCsr. It is for Ensure, Renew and a
+// Manager: Provision has no store to remember a label in, and refuses it. Default: AWS
+// makes the key.
+func WithKeyring(keyring Keyring) Option {
+	return func(o *options) {
+		o.keyring = keyring
+		o.keyOptions++
+		if keyring == nil {
+			o.keyErr = errors.New("the keyring is nil")
+		}
+		// The run on a store knows under which label the key is to be made.
+		o.ownKey = func(format exchange.Format) exchange.Creation { return &exchange.OwnKey{Format: format} }
 	}
 }
 
@@ -273,6 +292,8 @@ func (o *options) trust(claim *Identity) *x509.CertPool {
 		return o.rootCAs
 	case o.tlsConfig != nil && o.tlsConfig.RootCAs != nil:
 		return o.tlsConfig.RootCAs
+	case claim == nil: // nothing is connected to
+		return nil
 	default:
 		return iotendpoint.Trust(claim.roots)
 	}
@@ -306,7 +327,7 @@ func (o *options) check() error {
 		errs = append(errs, proxy.Check(o.proxy))
 	}
 	refuse(o.dialer == nil, "the dialer is nil")
-	refuse(o.keyOptions > 1, "WithGeneratedKey and WithPrivateKey exclude each other, and may be given once")
+	refuse(o.keyOptions > 1, "WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other, and may be given once")
 	refuse(o.stepTimeout <= 0, "the step timeout is %v: it must be more than zero", o.stepTimeout)
 	refuse(o.maxAttempts < 0, "the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts)
 	refuse(o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min,

@@ -33,8 +33,8 @@ type gained struct {
 	// than made again.
 	issued   *exchange.Issued
 	issuedAt time.Time
-	fresh    bool // issued in this run
-	asked    bool // a registration was asked for whose outcome is not known
+	keyLabel string // of its key in a keyring
+	asked    bool   // a registration was asked for whose outcome is not known
 
 	// unread are the credentials that AWS accepted with an answer that could not be
 	// read. The registration is repeated once, for the thing name.
@@ -104,6 +104,15 @@ func (s *steps) store(ctx context.Context, doing string, do func(context.Context
 	return s.take(ctx, OpStore, &diagnosis.Store{Doing: doing}, do)
 }
 
+// keyring takes a step that asks a keyring. Its error is not an *Error yet.
+func (s *steps) keyring(ctx context.Context, do func(context.Context) error) error {
+	err := s.take(ctx, OpPrepare, new(diagnosis.Keyring), do)
+	if failure := new(Error); errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
+}
+
 func (s *steps) explain(ctx context.Context, hints diagnosis.Hints, err error) error {
 	var rejection *exchange.Rejection
 	if errors.As(err, &rejection) {
@@ -146,6 +155,7 @@ func (s *steps) interrupted(err error) error {
 type stepLog interface {
 	step(context.Context, Progress)
 	warn(ctx context.Context, message, key string, value any)
+	note(ctx context.Context, message, key string, value any)
 }
 
 // defaultLog is the log of a program that gives no logger: the standard one of package
@@ -163,11 +173,14 @@ func (defaultLog) warn(_ context.Context, message, key string, value any) {
 	log.Printf("fleetprov: %s (%s %q)", message, key, fmt.Sprint(value))
 }
 
+func (defaultLog) note(context.Context, string, string, any) {}
+
 // noLog is the log of a program that wants none.
 type noLog struct{}
 
 func (noLog) step(context.Context, Progress)            {}
 func (noLog) warn(context.Context, string, string, any) {}
+func (noLog) note(context.Context, string, string, any) {}
 
 // structuredLog is the log that WithLogger sets.
 type structuredLog struct{ logger *slog.Logger }
@@ -194,4 +207,8 @@ func (l structuredLog) step(ctx context.Context, p Progress) {
 
 func (l structuredLog) warn(ctx context.Context, message, key string, value any) {
 	l.logger.LogAttrs(ctx, slog.LevelWarn, message, slog.Any(key, value))
+}
+
+func (l structuredLog) note(ctx context.Context, message, key string, value any) {
+	l.logger.LogAttrs(ctx, slog.LevelInfo, message, slog.Any(key, value))
 }

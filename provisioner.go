@@ -60,14 +60,24 @@ type Provisioner struct {
 //
 // It does no I/O. All that is wrong with what it is given is reported at once.
 func New(endpoint, template string, claim *Identity, opts ...Option) (*Provisioner, error) {
-	o := newOptions(opts)
-	address, endpointErr := iotendpoint.Parse(endpoint)
 	var claimErr error
 	if claim == nil || claim.certificate == nil {
-		claimErr = errors.New("there is no claim: LoadPFX, ParsePFX or NewIdentity makes one")
+		claim, claimErr = nil, errors.New("there is no claim: LoadPFX, ParsePFX or NewIdentity makes one")
 	}
-	if err := errors.Join(endpointErr, checkTemplate(template), claimErr, o.check()); err != nil {
+	p, err := newProvisioner(endpoint, template, claim, opts)
+	if err := errors.Join(err, claimErr); err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
+	}
+	return p, nil
+}
+
+// newProvisioner is New. Without a claim, which nil is, the Provisioner can read a store
+// and do no more.
+func newProvisioner(endpoint, template string, claim *Identity, opts []Option) (*Provisioner, error) {
+	o := newOptions(opts)
+	address, endpointErr := iotendpoint.Parse(endpoint)
+	if err := errors.Join(endpointErr, checkTemplate(template), o.check()); err != nil {
+		return nil, err
 	}
 	p := &Provisioner{
 		options:  o,
@@ -82,7 +92,7 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 	switch {
 	case o.clientID != nil:
 		p.client = diagnosis.Client{ID: *o.clientID, Fixed: true}
-	case claim.clientID != "":
+	case claim != nil && claim.clientID != "":
 		p.client = diagnosis.Client{ID: claim.clientID, Device: true}
 	}
 	if p.client.ID != "" {
@@ -106,9 +116,12 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 //
 // The steps are those of the AWS developer guide, "fleet-provision-api".
 func (p *Provisioner) Provision(ctx context.Context, parameters map[string]string) (*Credentials, error) {
-	r, err := p.newRun()
-	if err != nil {
+	if err := p.check(); err != nil {
 		return nil, err
+	}
+	r := p.newRun()
+	if p.options.keyring != nil {
+		return nil, r.steps.failed(OpPrepare, errors.New("a keyring needs a store that remembers which key is in use: call Ensure"))
 	}
 	if err := r.prepare(ctx, parameters); err != nil {
 		return nil, err
@@ -145,15 +158,20 @@ type recorder interface {
 	registered(context.Context, *turn.Taken) (*Credentials, error)
 }
 
-func (p *Provisioner) newRun() (*run, error) {
-	if p == nil || p.claim == nil {
-		return nil, &Error{Op: OpPrepare, Err: errors.New("the Provisioner was not made by New")}
-	}
-	r := &run{p: p}
+func (p *Provisioner) newRun() *run {
 	o := p.options
+	r := &run{p: p}
 	r.gained.creation, r.create = o.creation()
 	r.steps = &steps{timeout: o.stepTimeout, gained: &r.gained, now: o.now, log: o.log, progress: o.progress}
-	return r, nil
+	return r
+}
+
+// check refuses a Provisioner that New has not made.
+func (p *Provisioner) check() error {
+	if p == nil || p.claim == nil {
+		return &Error{Op: OpPrepare, Err: errors.New("the Provisioner was not made by New")}
+	}
+	return nil
 }
 
 // prepare refuses what AWS would refuse, before any network traffic.
@@ -164,6 +182,9 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 	}
 	if err != nil {
 		return r.steps.failed(OpPrepare, err)
+	}
+	if r.p.link.Endpoint.IsIP() {
+		r.steps.log.warn(ctx, "the endpoint is an IP address: AWS IoT has none that answers, since it needs a host name in TLS (SNI)", "endpoint", r.p.link.Endpoint)
 	}
 	r.parameters = maps.Clone(parameters)
 	r.steps.parameters = r.parameters
@@ -339,7 +360,7 @@ func (c *connection) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.gained.issuedAt, r.gained.fresh = time.Now(), true
+	r.gained.issuedAt = time.Now()
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
 		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
 	}
@@ -396,6 +417,7 @@ func (p *Provisioner) file(g *gained, registered *exchange.Registered) *credfile
 		Roots:                   p.claim.Roots(),
 		DeviceConfiguration:     registered.DeviceConfiguration,
 		AbandonedCertificateIDs: g.abandonedBeside(g.issued.ID),
+		KeyLabel:                g.keyLabel,
 	}
 }
 

@@ -30,7 +30,6 @@ type mqttSettings struct {
 	refuseWithSUBACK   bool
 	answerUnsubscribed bool
 	subscriptionLag    time.Duration
-	hasHook            bool
 }
 
 // fault returns what is to go wrong with a request. A request over a quota is refused,

@@ -53,6 +53,7 @@ import (
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/controlplane"
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 	"github.com/fleetprov/fleetprov/internal/iotservice"
@@ -164,6 +165,7 @@ type Server struct {
 	sessions  *sessions
 	service   *iotservice.Service // performs operations; nil before Start
 	front     *mqttFront          // answers MQTT clients; nil before Start
+	control   *controlplane.Plane // what operators reach, with the roles and functions
 	broker    broker.Server
 
 	serving sync.WaitGroup // the goroutine that accepts connections
@@ -193,6 +195,7 @@ func NewUnstartedServer() *Server {
 		faults:   new(faultQueues),
 		requests: &requestLog{now: clock.now},
 		sessions: new(sessions),
+		control:  controlplane.New(),
 	}
 	s.setAuthority(newAuthority())
 	return s
@@ -215,7 +218,8 @@ func (s *Server) Start() {
 		deviceConfiguration: s.DeviceConfiguration,
 	})
 	s.requests.limit(s.MaxRequests)
-	s.service = iotservice.New(s.registry, s.authority.deviceCA, s.hook())
+	s.service = iotservice.New(s.registry, s.authority.deviceCA, s.hook(), s.control)
+	s.control.Serve(s.account())
 	s.front = s.newFront()
 	s.TLS = s.doorman().config(s.TLS)
 	s.broker.Handler, s.broker.Closed, s.broker.TLS = s.front, s.front.closed, s.TLS
@@ -254,7 +258,6 @@ func (s *Server) newFront() *mqttFront {
 			refuseWithSUBACK:   s.RefuseWithSUBACK,
 			answerUnsubscribed: s.AnswerUnsubscribed,
 			subscriptionLag:    s.SubscriptionLag,
-			hasHook:            s.Hook != nil,
 		},
 	}
 }
@@ -286,6 +289,7 @@ func (s *Server) Close() {
 		if s.service != nil {
 			s.service.Stop()
 		}
+		s.control.Close()
 		s.broker.Close()
 		if s.front != nil {
 			s.front.wait()

@@ -35,6 +35,7 @@ func Explain(ctx context.Context, hints Hints, err error, now time.Time) error {
 		timeout *TimeoutError
 		unopen  *link.DialError
 	)
+	_, isKeyring := hints.(*Keyring)
 	isKey := errors.As(err, &key)
 	if isKey && errors.As(key.Err, &timeout) {
 		return &keys.Error{Err: fmt.Errorf("it has not signed within %v: %w", timeout.After, os.ErrDeadlineExceeded)}
@@ -47,12 +48,12 @@ func Explain(ctx context.Context, hints Hints, err error, now time.Time) error {
 		return ended
 	}
 	switch {
-	case isKey:
+	case isKey, isKeyring:
 		return err
 	case isStore:
 		return fmt.Errorf("%w; check the free space, the permissions and the mount of the store", err)
 	case errors.As(err, &unopen):
-		return dial(hints, unopen.Err, now)
+		return dial(hints, unopen, now)
 	default:
 		return session(hints, err)
 	}

@@ -194,7 +194,7 @@ func (r *Register) Rejected(rejection *exchange.Rejection) string {
 	}
 	switch {
 	case rejection.StatusCode == http.StatusForbidden:
-		return "the pre-provisioning hook or the provisioning role of the template refused the device: their logs say why; a hook that fails, or takes longer than five seconds, refuses too"
+		return "the pre-provisioning hook or the provisioning role of the template refused the device: their logs say why; a hook that fails, or takes longer than five seconds, refuses too, and one that lets a serial number register once, as that of examples/aws does, waits for the operator to release it"
 	case rejection.StatusCode == http.StatusNotFound:
 		return fmt.Sprintf("check that the template %q exists in the account and region of the endpoint", r.Template)
 	case rejection.StatusCode == http.StatusConflict:
@@ -236,3 +236,18 @@ func (*Store) Refused() string { return "check the store" }
 
 // Rejected implements [Hints]. AWS has no part in it.
 func (*Store) Rejected(*exchange.Rejection) string { return undocumented }
+
+// Keyring is asking for a private key that lives in hardware.
+type Keyring struct{}
+
+// Closed implements [Hints]. There is no connection.
+func (*Keyring) Closed() string { return "check the keyring" }
+
+// Silent implements [Hints].
+func (*Keyring) Silent() string { return "check the keyring, which did not answer" }
+
+// Refused implements [Hints]. There is no server.
+func (*Keyring) Refused() string { return "check the keyring" }
+
+// Rejected implements [Hints]. AWS has no part in it.
+func (*Keyring) Rejected(*exchange.Rejection) string { return undocumented }

@@ -28,20 +28,9 @@ func (r *Registry) Access(certificateID, clientID string) (access Access, ok boo
 	if c := r.certificates.byID[certificateID]; c != nil {
 		access.Policies, access.Missing = r.policies.of(c)
 	} else {
-		access.Policies = r.claimPoliciesLocked()
+		access.Policies = r.claimPoliciesLocked(certificateID)
 	}
 	return access, true
-}
-
-func (r *Registry) claimPoliciesLocked() []*iotpolicy.Document {
-	if r.policies.claim != nil {
-		return []*iotpolicy.Document{r.policies.claim}
-	}
-	var all []*iotpolicy.Document
-	for _, t := range r.templates.byName {
-		all = append(all, t.claim)
-	}
-	return all
 }
 
 // variablesLocked returns the policy variables of a connection. Its thing is the one

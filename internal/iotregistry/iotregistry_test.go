@@ -232,7 +232,7 @@ func TestChangesMakeTheSameRegistry(t *testing.T) {
 func TestTemplates(t *testing.T) {
 	a := newAccount(t)
 	const body = `{"Resources":{"t":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":"a"}}}}`
-	assert.Nil(t, a.Template("fleet"))
+	assert.Nil(t, a.Template("fleet").Template)
 	require.NoError(t, a.AddTemplate("fleet", body))
 	added := a.Template("fleet")
 	require.NotNil(t, added)

@@ -8,12 +8,10 @@
 package iotregistry
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
-	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
 
 // Registry holds the certificates, things, policies and templates of one account. All
@@ -23,11 +21,12 @@ type Registry struct {
 	now func() time.Time // decides when tokens expire
 
 	mu           sync.Mutex // guards everything below, and orders calls of keep
-	claim        claim
+	claims       claims
 	certificates certificates
 	things       things
 	policies     policies
 	templates    templates
+	detachments  detachments
 	keep         func(Change) // records a change; never nil
 }
 
@@ -36,20 +35,14 @@ type Registry struct {
 func New(now func() time.Time) *Registry {
 	return &Registry{
 		now:          now,
-		claim:        claim{status: Active},
+		claims:       newClaims(),
 		certificates: newCertificates(),
 		things:       newThings(),
 		policies:     newPolicies(),
 		templates:    newTemplates(),
+		detachments:  make(detachments),
 		keep:         func(Change) {},
 	}
-}
-
-// SetClaim makes the certificate with that id the claim. Its status stays as it is.
-func (r *Registry) SetClaim(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.claim.id = id
 }
 
 // Certificates returns the certificates in the order in which they were issued, without
@@ -91,45 +84,16 @@ func (r *Registry) SetPolicies(claim, device *iotpolicy.Document) {
 func (r *Registry) AddPolicy(name, document string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.policies.add(name, document)
+	return r.policies.add(name, document, r.now())
 }
 
-// AddTemplate adds a template with a body as AWS IoT takes it, or replaces the one of
-// that name.
-func (r *Registry) AddTemplate(name, body string) error {
-	if !ValidTemplateName(name) {
-		return fmt.Errorf("%q cannot be the name of a template", name)
-	}
-	parsed, err := iottemplate.Parse([]byte(body))
-	if err != nil {
-		return fmt.Errorf("template %s: %w", name, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.templates.byName[name] = template{parsed, claimPolicy(name)}
-	return nil
-}
-
-// AddFallbackTemplate adds a template unless there is one of that name.
-func (r *Registry) AddFallbackTemplate(name string, t Template) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, exists := r.templates.byName[name]; !exists {
-		r.templates.byName[name] = template{t, claimPolicy(name)}
-	}
-}
-
-// Template returns the template of that name, or nil.
-func (r *Registry) Template(name string) Template {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.templates.byName[name].evaluated
-}
-
-// expireLocked deletes what an expired token takes with it. Every method that looks at
-// certificates calls it first.
+// expireLocked makes the changes that only the time brings about: it deletes what an
+// expired token takes with it, and detaches what was to be detached by now. Every method
+// that looks at certificates or claims calls it first.
 func (r *Registry) expireLocked() {
+	r.detachLocked()
 	for _, c := range r.certificates.expire(r.now()) {
-		r.things.detach(c.ThingName, c.ID)
+		r.things.detach(c.ID)
 	}
+	r.claims.expire(r.now())
 }

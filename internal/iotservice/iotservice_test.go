@@ -31,7 +31,7 @@ func start(t *testing.T, hook iotservice.Hook) (*iotservice.Service, *iotregistr
 			"thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": {"Ref": "ThingName"}}},
 			"certificate": {"Type": "AWS::IoT::Certificate", "Properties": {"CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}}}},
 		"DeviceConfiguration": {"id": {"Ref": "AWS::IoT::Certificate::Id"}}}`))
-	service := iotservice.New(registry, testca.New("root"), hook)
+	service := iotservice.New(registry, testca.New("root"), hook, nil)
 	t.Cleanup(func() {
 		service.Stop()
 		service.Wait()
@@ -75,7 +75,7 @@ func TestCreateKeys(t *testing.T) {
 }
 
 func TestCreateKeysAfterStop(t *testing.T) {
-	service := iotservice.New(iotregistry.New(time.Now), testca.New("root"), nil)
+	service := iotservice.New(iotregistry.New(time.Now), testca.New("root"), nil, nil)
 	service.Stop()
 	for range 4 { // a key may still be there
 		if _, _, rejection := service.CreateKeys(); rejection != nil {

@@ -28,13 +28,26 @@ type Service struct {
 	registry *iotregistry.Registry
 	ca       *testca.CA
 	keys     *keyPool
-	hook     *hookCaller
+	hook     Hook // of templates that name none
+	account  Account
+	hooks    *hookCaller
+}
+
+// Account is what of an AWS account is outside of AWS IoT and has its say in a
+// registration.
+type Account interface {
+	// Invoke calls the function of a hook. It returns soon after the five seconds that
+	// AWS IoT waits for it.
+	Invoke(targetARN string, request HookRequest) (HookResponse, error)
+	// CheckRole fails if AWS IoT cannot register things with a role.
+	CheckRole(arn string) error
 }
 
 // New returns a service that issues certificates from ca. A hook of nil allows
-// everything. The caller ends it with [Service.Stop] and [Service.Wait].
-func New(registry *iotregistry.Registry, ca *testca.CA, hook Hook) *Service {
-	return &Service{registry: registry, ca: ca, keys: newKeyPool(), hook: &hookCaller{hook: hook}}
+// everything. account is asked about the roles and hooks that templates name. The caller
+// ends the service with [Service.Stop] and [Service.Wait].
+func New(registry *iotregistry.Registry, ca *testca.CA, hook Hook, account Account) *Service {
+	return &Service{registry: registry, ca: ca, keys: newKeyPool(), hook: hook, account: account, hooks: new(hookCaller)}
 }
 
 // PrepareKey starts making a key for a client that is about to create one.
@@ -48,7 +61,7 @@ func (s *Service) Stop() { s.keys.close() }
 // Stop, once no operation is under way any more.
 func (s *Service) Wait() {
 	s.keys.wait()
-	s.hook.wait()
+	s.hooks.wait()
 }
 
 // issue issues a certificate that waits for its registration.

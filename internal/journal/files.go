@@ -57,8 +57,8 @@ func (f *Files) Keep(ctx context.Context, name string, data []byte) error {
 	return f.persist(ctx, "writing "+name, func(ctx context.Context) error { return f.Store.Put(ctx, name, data) })
 }
 
-// remove deletes a file as persistently as Keep writes one.
-func (f *Files) remove(ctx context.Context, name string) error {
+// Remove deletes a file as persistently as Keep writes one.
+func (f *Files) Remove(ctx context.Context, name string) error {
 	return f.persist(ctx, "deleting "+name, func(ctx context.Context) error { return f.Store.Delete(ctx, name) })
 }
 

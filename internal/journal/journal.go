@@ -42,6 +42,10 @@ type Pending struct {
 	// Abandoned are the ids of certificates that may be active, and that earlier runs or
 	// this reading gave up.
 	Abandoned []string
+
+	// KeyLabel is the label in a keyring under which an earlier run was about to make
+	// its key, or "".
+	KeyLabel string
 }
 
 // Read returns what this run can go on from. A journal that it cannot use is set
@@ -60,10 +64,10 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	case err != nil:
 		return j.setAside(ctx, data, credfile.Named(data)...)
 	case r.Phase == phaseProbe:
-		return &Pending{Abandoned: r.Abandoned}, nil
+		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
 	case j.concerns(r, stored):
 		j.found = data
-		p := &Pending{Credentials: r.credentials, Abandoned: r.credentials.AbandonedCertificateIDs}
+		p := &Pending{Credentials: r.credentials, Abandoned: r.credentials.AbandonedCertificateIDs, KeyLabel: r.credentials.KeyLabel}
 		if r.Phase == phaseAccepted || r.credentials.CertificateID == stored {
 			p.Accepted = true
 			return p, nil
@@ -91,7 +95,11 @@ func givenUp(c *credfile.File, refused bool) []string {
 func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	data := j.found
 	j.found, j.created = nil, nil
-	return j.setAside(ctx, data, givenUp(p.Credentials, p.Refused)...)
+	given, err := j.setAside(ctx, data, givenUp(p.Credentials, p.Refused)...)
+	if err == nil {
+		given.KeyLabel = p.KeyLabel
+	}
+	return given, err
 }
 
 func (j *Journal) setAside(ctx context.Context, data []byte, abandoned ...string) (*Pending, error) {
@@ -132,13 +140,13 @@ func (j *Journal) Mentions(ctx context.Context, certificateID string) (bool, err
 }
 
 // Probe proves that the store takes a journal, before AWS makes anything, and writes
-// down which certificates were abandoned. A journal that the run goes on from proves it
-// by being written again.
-func (j *Journal) Probe(ctx context.Context, abandoned []string) error {
+// down which certificates were abandoned, and under which label the run is about to make
+// its key. A journal that the run goes on from proves it by being written again.
+func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string) error {
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned}
+	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned, KeyLabel: keyLabel}
 	data, err := probe.marshal()
 	if err != nil {
 		return err
@@ -206,7 +214,7 @@ func (j *Journal) write(ctx context.Context, r *record, obsolete bool) error {
 
 // Drop deletes the journal, when all that it was for is done.
 func (j *Journal) Drop(ctx context.Context) error {
-	err := j.Files.remove(ctx, Name)
+	err := j.Files.Remove(ctx, Name)
 	if err == nil {
 		j.found, j.created = nil, nil
 	}

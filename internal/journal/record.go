@@ -29,8 +29,9 @@ type record struct {
 	Issued   time.Time `json:"issued,omitzero"`
 	Refused  bool      `json:"refused,omitempty"`
 
-	// Abandoned is for phaseProbe, which has no credentials to hold it.
+	// These two are for phaseProbe, which has no credentials to hold them.
 	Abandoned []string `json:"abandonedCertificateIds,omitempty"`
+	KeyLabel  string   `json:"keyLabel,omitempty"`
 
 	credentials *credfile.File // nil in phaseProbe
 }

@@ -43,7 +43,7 @@ func TestNewReportsAllThatIsWrongAtOnce(t *testing.T) {
 		"versions below TLS 1.2, which AWS IoT does not speak",
 		"the dialer is nil",
 		"scheme is not http, https, socks5 or socks5h",
-		"WithGeneratedKey and WithPrivateKey exclude each other",
+		"WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other",
 		"AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521",
 		"the step timeout is -1s: it must be more than zero",
 		"the progress function is nil",
