@@ -40,9 +40,9 @@ type gained struct {
 	// read. The registration is repeated once, for the thing name.
 	unread *Credentials
 
-	refused   time.Duration // how long AWS IoT had refused the device before this run
-	accepted  string        // the id of a certificate that AWS has accepted before this run
-	abandoned []string      // the ids of certificates that may be active, and that the device gave up
+	refusedFor time.Duration // how long AWS IoT had refused the device before this run
+	accepted   string        // the id of a certificate that AWS has accepted before this run
+	abandoned  []string      // the ids of certificates that may be active, and that the device gave up
 }
 
 // certificateID names the certificate, if there is one.
@@ -53,15 +53,6 @@ func (g *gained) certificateID() string {
 	return g.issued.ID
 }
 
-// giveUp forgets the certificate, whose ownership token was refused. AWS deletes it,
-// unless it was registered all the same.
-func (g *gained) giveUp() {
-	if g.asked {
-		g.abandon(g.issued.ID)
-	}
-	g.issued, g.asked = nil, false
-}
-
 // abandon notes certificates that may be active.
 func (g *gained) abandon(ids ...string) {
 	for _, id := range ids {
@@ -69,6 +60,16 @@ func (g *gained) abandon(ids ...string) {
 			g.abandoned = append(g.abandoned, id)
 		}
 	}
+}
+
+// abandonedBeside are those that were given up, without the one with the id own.
+func (g *gained) abandonedBeside(own string) (ids []string) {
+	for _, id := range g.abandoned {
+		if id != own {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // steps takes the steps of one run. It owns the number of the attempt under way, which
