@@ -1,50 +1,85 @@
 package fleetprovtest
 
 import (
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/fleetprov/fleetprov/internal/iotservice"
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
-// authority is what the server proves itself and its clients with.
+// authority holds the keys that the server and its clients prove themselves with. It
+// does not change, so nothing guards it.
 type authority struct {
 	serverCA *testca.CA // of the server's certificate
-	deviceCA *testca.CA // of the claim and of the certificates issued
+	deviceCA *testca.CA // of the claim, and of the certificates that are issued
 	claim    tls.Certificate
 }
 
-func newAuthority() authority {
-	a := authority{
+func newAuthority() *authority {
+	deviceCA := testca.New("fleetprovtest device root")
+	return &authority{
 		serverCA: testca.New("fleetprovtest server root"),
-		deviceCA: testca.New("fleetprovtest device root"),
+		deviceCA: deviceCA,
+		claim:    deviceCA.Client(iotservice.CertificateName, testca.Validity{}),
 	}
-	a.claim = a.deviceCA.Client(certificateName, testca.Validity{})
-	return a
 }
 
-// RootCAs returns a pool with the root certificate that the server's own
-// certificate chains to.
-func (s *Server) RootCAs() *x509.CertPool { return s.serverCA.Pool() }
-
-// RootCertificate returns the root certificate that the server's own certificate
-// chains to.
-func (s *Server) RootCertificate() *x509.Certificate { return s.serverCA.Certificate() }
-
-// ClaimCertificate returns the claim certificate with its private key, an ECDSA
-// key on P-256. The root that issued it is not the one of the server.
-func (s *Server) ClaimCertificate() tls.Certificate { return s.claim }
-
-// ClaimPFX returns the claim as a PFX (PKCS#12) file with the given password. It
-// holds the private key, the claim certificate, and the server's root
-// certificate, as the file of a factory holds Amazon's.
-func (s *Server) ClaimPFX(password string) []byte {
-	roots := []*x509.Certificate{s.serverCA.Certificate()}
-	pfx, err := pkcs12.Modern2023.Encode(s.claim.PrivateKey, s.claim.Leaf, roots, password)
+// claimPFX returns the claim as a PFX file that also holds the server's root.
+func (a *authority) claimPFX(password string) []byte {
+	roots := []*x509.Certificate{a.serverCA.Certificate()}
+	pfx, err := pkcs12.Modern2023.Encode(a.claim.PrivateKey, a.claim.Leaf, roots, password)
 	if err != nil {
 		panic("fleetprovtest: encode the claim: " + err.Error())
 	}
 	return pfx
+}
+
+// authorityRecord is an authority in the form in which it is kept as JSON.
+type authorityRecord struct {
+	ServerCA, DeviceCA         string // PEM
+	ClaimCertificate, ClaimKey []byte // DER
+}
+
+func (a *authority) record() *authorityRecord {
+	key, err := x509.MarshalPKCS8PrivateKey(a.claim.PrivateKey)
+	if err != nil {
+		panic("fleetprovtest: encode the claim's key: " + err.Error())
+	}
+	return &authorityRecord{
+		ServerCA:         string(a.serverCA.MarshalPEM()),
+		DeviceCA:         string(a.deviceCA.MarshalPEM()),
+		ClaimCertificate: a.claim.Leaf.Raw,
+		ClaimKey:         key,
+	}
+}
+
+// authority returns the authority that was kept. Its errors never quote a key.
+func (r *authorityRecord) authority() (*authority, error) {
+	serverCA, err := testca.Parse([]byte(r.ServerCA))
+	if err != nil {
+		return nil, err
+	}
+	deviceCA, err := testca.Parse([]byte(r.DeviceCA))
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(r.ClaimCertificate)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKCS8PrivateKey(r.ClaimKey)
+	if err != nil {
+		return nil, errors.New("the key of the claim cannot be read")
+	}
+	ecKey, ok := key.(*ecdsa.PrivateKey)
+	if !ok || !ecKey.PublicKey.Equal(leaf.PublicKey) {
+		return nil, errors.New("the key does not belong to the claim")
+	}
+	claim := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	return &authority{serverCA, deviceCA, claim}, nil
 }

@@ -23,8 +23,8 @@ type behaviour struct {
 	steps func(*desk)
 }
 
-// walk goes through behaviours, each with a server of its own. Time is virtual,
-// and whatever the server has started must end with it.
+// walk tests behaviours, each with a server of its own. Time is virtual, and every
+// goroutine of the server must end with it.
 func walk(t *testing.T, behaviours []behaviour) {
 	t.Helper()
 	for _, b := range behaviours {
@@ -101,10 +101,10 @@ func (d *desk) refused(certificate tls.Certificate) {
 // pass lets virtual time pass.
 func (d *desk) pass(t time.Duration) { <-time.After(t) }
 
-// settle lets everybody do what can be done without waiting for the clock.
+// settle waits until every goroutine is waiting.
 func (d *desk) settle() { synctest.Wait() }
 
-// stay lets virtual time pass on a connection that is kept alive.
+// stay lets virtual time pass while pings keep the connection alive.
 func (c *client) stay(t time.Duration) {
 	c.t.Helper()
 	for end := time.Now().Add(t); time.Now().Before(end); c.ping() {

@@ -18,12 +18,12 @@ const (
 	registerTopicCBOR = "$aws/provisioning-templates/test-template/provision/cbor"
 )
 
-// A client in CBOR from beginning to end, as AWS's page has its topics.
+// A whole exchange in CBOR, on the topics that AWS's page names.
 func TestExchangeInCBOR(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.DeviceConfiguration = map[string]string{"Interval": "60"}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(
 		"$aws/certificates/create/cbor/accepted",
@@ -50,7 +50,7 @@ func TestExchangeInCBOR(t *testing.T) {
 	}
 }
 
-// Requests byte by byte, as the codecs of other languages make them.
+// The bytes are those that CBOR libraries of other languages produce.
 func TestRequestsInCBOR(t *testing.T) {
 	const (
 		format     = "fleet-provision-api: a request to a topic that ends with cbor is in CBOR (RFC 8949)"
@@ -58,7 +58,7 @@ func TestRequestsInCBOR(t *testing.T) {
 		parameters = "\x6aparameters"
 		serial     = "\x6cSerialNumber\x64SN-1"
 	)
-	// ask sends RegisterThing with what payload makes of a token of 52 characters.
+	// ask sends RegisterThing with a payload made from a token of 52 characters.
 	ask := func(d *desk, payload func(token string) string) *packets.PublishPacket {
 		d.Helper()
 		c := d.claim("device-1")

@@ -1,8 +1,12 @@
 package fleetprovtest_test
 
 import (
+	"context"
 	"crypto/tls"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -17,7 +21,7 @@ func TestStatusOfACertificate(t *testing.T) {
 		require.Len(d, d.server.Certificates(), 1)
 		return d.server.Certificates()[0].Status
 	}
-	// closing is for what ends the connection of a certificate while it is open.
+	// closing tests something that ends the connections of a certificate.
 	closing := func(d *desk, act func(id string) error) tls.Certificate {
 		d.Helper()
 		issued, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
@@ -81,7 +85,7 @@ func TestStatusOfACertificate(t *testing.T) {
 			},
 		},
 		{
-			name: "a certificate that is deleted is dropped at once, and its thing has it no more",
+			name: "a certificate that is deleted is dropped at once, and is detached from its thing",
 			fact: "API_DeleteCertificate: the certificate is gone; transport-security: one that is not registered cannot connect",
 			steps: func(d *desk) {
 				closing(d, d.server.DeleteCertificate)
@@ -116,7 +120,7 @@ func TestStatusOfACertificate(t *testing.T) {
 			},
 		},
 		{
-			name: "a certificate that is deactivated behind the handshake cannot connect either",
+			name: "a certificate that is deactivated after the handshake cannot connect either",
 			fact: "transport-security: only an active certificate can connect",
 			steps: func(d *desk) {
 				issued, certificate := d.enrol("test-template", `{}`)
@@ -138,7 +142,7 @@ func TestStatusOfACertificate(t *testing.T) {
 				d.server.Advance(time.Second)
 				err := refusal(d.T, d.listener.Connect(d.T), clientConfig(d.server, certificate))
 				assert.ErrorContains(d, err, "tls: expired certificate")
-				assert.Equal(d, issued.CertificateID, d.server.Certificates()[0].ID, "it is there still")
+				assert.Equal(d, issued.CertificateID, d.server.Certificates()[0].ID, "it is still there")
 			},
 		},
 	})
@@ -185,7 +189,7 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 			},
 		},
 		{
-			name: "but not if it was registered, while its token does",
+			name: "but not if it was registered, although its token expires",
 			fact: fact,
 			steps: func(d *desk) {
 				c := d.claim("device-1")
@@ -201,7 +205,7 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 			},
 		},
 		{
-			name: "from its thing, too, where a template has made that and not activated it",
+			name: "from its thing, too, if a template has made the thing without activating the certificate",
 			fact: fact + "; provision-template: it is the certificate resource that activates",
 			setup: withTemplates("bare", `{"Parameters":{"ThingName":{"Type":"String"}},"Resources":{
 				"thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"ThingName"}}}}}`),
@@ -230,9 +234,9 @@ func TestUnusedCertificateDisappears(t *testing.T) {
 	})
 }
 
-func TestCertificatesThatAreNotThere(t *testing.T) {
+func TestUnknownCertificates(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	claim := sha256Hex(server.ClaimCertificate().Leaf.Raw)
 	unknown := sha256Hex(nil)
 
@@ -240,12 +244,49 @@ func TestCertificatesThatAreNotThere(t *testing.T) {
 	assert.Error(t, server.UpdateCertificate(claim, "PENDING_ACTIVATION"))
 	assert.Error(t, server.UpdateCertificate(claim, "active"))
 	assert.Error(t, server.DeleteCertificate(unknown))
-	assert.Error(t, server.DeleteCertificate(claim), "it is not one that was issued")
+	assert.Error(t, server.DeleteCertificate(claim), "the server has not issued the claim")
 	connectClaim(t, server)
 }
 
 func TestClockCannotBeMovedBack(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	assert.Panics(t, func() { server.Advance(-1) })
+}
+
+// atWarning is a log handler that does something while a warning is logged.
+type atWarning struct {
+	slog.Handler
+	do func()
+}
+
+func (h atWarning) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h atWarning) Handle(_ context.Context, r slog.Record) error {
+	if r.Level == slog.LevelWarn && strings.Contains(r.Message, "policy") {
+		h.do()
+	}
+	return nil
+}
+
+func (h atWarning) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// The server looks up what a certificate may do, and logs a warning about a policy, just
+// before it remembers the connection as one to drop.
+func TestCertificateThatIsDeactivatedDuringConnectCannotConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *desk
+		d = newDesk(t, func(s *fleetprovtest.Server) {
+			withTemplates("fleet", typedTemplate("pump", "basel"))(s)
+			s.Logger = slog.New(atWarning{slog.DiscardHandler, func() {
+				for _, c := range d.server.Certificates() {
+					assert.NoError(t, d.server.UpdateCertificate(c.ID, "INACTIVE"))
+				}
+			}})
+		})
+		_, certificate := d.enrol("fleet", `{"ThingName":"a"}`)
+		c := d.handshake(certificate)
+		c.sendConnect("a")
+		c.closedAfter(0)
+	})
 }

@@ -17,9 +17,24 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// patience bounds every read of a client in tests; nothing takes that long
-// unless it hangs.
+// patience is how long a client waits to read or write before its test fails. Nothing
+// takes that long unless it hangs.
 const patience = 20 * time.Second
+
+// closeServer closes a server, which must end by itself.
+func closeServer(t testing.TB, server *fleetprovtest.Server) {
+	t.Helper()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		server.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Errorf("Close does not return")
+	}
+}
 
 // client speaks MQTT packet by packet, with no library in between.
 type client struct {
@@ -30,7 +45,7 @@ type client struct {
 // dial completes the TLS handshake as far as a client can see it.
 func dial(t *testing.T, server *fleetprovtest.Server, config *tls.Config) (*client, error) {
 	t.Helper()
-	raw, err := net.Dial("tcp", server.Listener.Addr().String())
+	raw, err := net.DialTimeout("tcp", server.Listener.Addr().String(), patience)
 	require.NoError(t, err)
 	return handshake(t, raw, config)
 }
@@ -46,14 +61,14 @@ func handshake(t *testing.T, raw net.Conn, config *tls.Config) (*client, error) 
 	return c, nil
 }
 
-// wait bounds the next reads and writes.
+// wait sets how long the next reads and writes may take.
 func (c *client) wait(most time.Duration) { c.conn.SetDeadline(time.Now().Add(most)) }
 
 func clientConfig(server *fleetprovtest.Server, certificate tls.Certificate) *tls.Config {
 	return &tls.Config{
 		ServerName: "localhost",
 		RootCAs:    server.RootCAs(),
-		// Unlike Certificates, this is sent whatever the server's hint is.
+		// Unlike Certificates, this is sent even if the server's hint excludes it.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return &certificate, nil
 		},
@@ -155,7 +170,7 @@ func (c *client) request(topic, payload string) *packets.PublishPacket {
 	return c.message()
 }
 
-// ping proves that the server has nothing else to say so far.
+// ping proves that the server has sent nothing else so far.
 func (c *client) ping() {
 	c.t.Helper()
 	c.send(packets.NewControlPacket(packets.Pingreq))
@@ -194,18 +209,18 @@ func (c *client) silent(d time.Duration) {
 	c.t.Helper()
 	c.wait(d)
 	n, err := c.conn.Read(make([]byte, 1))
-	require.Zero(c.t, n, "the server said something")
+	require.Zero(c.t, n, "the server sent something")
 	require.ErrorIs(c.t, err, os.ErrDeadlineExceeded)
 }
 
-// closed requires that the server closes the connection and says nothing more.
+// closed requires that the server closes the connection and sends nothing more.
 func (c *client) closed() {
 	c.t.Helper()
 	c.closedWithin(patience)
 }
 
 // closedAfter requires that the server closes the connection after exactly that
-// time, and says nothing before. It is for bubbles.
+// time, and sends nothing before. It is for bubbles.
 func (c *client) closedAfter(d time.Duration) {
 	c.t.Helper()
 	start := time.Now()

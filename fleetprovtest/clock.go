@@ -1,19 +1,37 @@
 package fleetprovtest
 
-import "time"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
-// Advance moves the server's clock forward by d. By this clock an ownership token
-// expires after an hour, and with it a certificate that was not registered; the
-// validity of a client's certificate is judged; and quotas refill. Timeouts and
-// delays do not depend on it, nor does the time from which an issued certificate is
-// valid. It panics if d is negative.
-func (s *Server) Advance(d time.Duration) {
-	if d < 0 {
-		panic("fleetprovtest: the clock cannot be moved back")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keepLocked(stateRecord{Ahead: time.Duration(s.ahead.Add(int64(d)))})
+// clock is the time by which tokens and certificates expire and quotas refill: the real
+// time, moved forward by an offset.
+type clock struct {
+	offset atomic.Int64 // nanoseconds
+
+	mu   sync.Mutex          // guards keep, and orders its calls
+	keep func(time.Duration) // records a new offset; nil: nothing does
 }
 
-func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	offset := time.Duration(c.offset.Add(int64(d)))
+	if c.keep != nil {
+		c.keep(offset)
+	}
+}
+
+// restore sets the offset to what another clock has kept.
+func (c *clock) restore(offset time.Duration) { c.offset.Store(int64(offset)) }
+
+// keepOffset calls keep with each new offset from now on.
+func (c *clock) keepOffset(keep func(time.Duration)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep = keep
+}

@@ -19,15 +19,15 @@ func TestCloseEndsEverything(t *testing.T) {
 		steps func(*desk)
 		after time.Duration // how long Close takes
 	}{
-		{name: "with nobody there", steps: func(*desk) {}},
-		{name: "with a client that has not said a word", steps: func(d *desk) {
+		{name: "without a client", steps: func(*desk) {}},
+		{name: "with a client that has sent nothing", steps: func(d *desk) {
 			conn := d.listener.Connect(d.T)
 			d.Cleanup(func() { conn.Close() })
 		}},
 		{name: "with a client in the handshake", steps: func(d *desk) {
 			conn := d.listener.Connect(d.T)
 			d.Cleanup(func() { conn.Close() })
-			_, err := conn.Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc")) // of a ClientHello, the beginning
+			_, err := conn.Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc")) // the beginning of a ClientHello
 			require.NoError(d, err)
 		}},
 		{name: "with a client whose certificate was refused", steps: func(d *desk) {
@@ -39,7 +39,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			d.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Delay: time.Hour})
 			d.handshake(d.server.ClaimCertificate()).sendConnect("device-1")
 		}},
-		{name: "with a client that was refused and stays", setup: claimPolicy(publishes), steps: func(d *desk) {
+		{name: "with a client that was refused but has not closed its end", setup: claimPolicy(publishes), steps: func(d *desk) {
 			c := d.handshake(d.server.ClaimCertificate())
 			c.sendConnect("device-1")
 			c.reads("20 02 00 07")
@@ -88,10 +88,10 @@ func TestCloseEndsEverything(t *testing.T) {
 				c.sendPublish(2, csrTopic, badCSR)
 			}
 		}},
-		{name: "with a client that was closed and does not notice", steps: func(d *desk) {
+		{name: "with a client that does not notice that its connection was closed", steps: func(d *desk) {
 			d.claim("device-1").sendPublish(2, "$SYS/uptime", "")
 		}},
-		{name: "with a client that has gone without a word", steps: func(d *desk) {
+		{name: "with a client that has closed its end without DISCONNECT", steps: func(d *desk) {
 			c := d.claim("device-1")
 			c.conn.NetConn().Close()
 		}},
@@ -100,7 +100,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			d.connect(certificate, "device-1")
 			require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "INACTIVE"))
 		}},
-		{name: "with devices that talk to each other", steps: func(d *desk) {
+		{name: "with devices that send messages to each other", steps: func(d *desk) {
 			listener, sender := d.device("listener"), d.device("sender")
 			listener.subscribe("#")
 			for range 10 {

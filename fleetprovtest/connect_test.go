@@ -66,7 +66,7 @@ func TestConnect(t *testing.T) {
 		clientID("an empty client id closes the connection", "AWS IoT Core quotas: a client id is needed, policies are about it", "", false),
 		clientID("a client id that begins with $ closes the connection", "AWS IoT Core quotas: a client id does not start with $", "$device", false),
 		{
-			name: "a client id that cannot be takes neither a fault nor anything of the quota",
+			name: "a CONNECT with an invalid client id takes no fault and does not count against the quota",
 			fact: "AWS IoT Core quotas: a client id does not start with $ and has 1 to 128 bytes; that it takes nothing is the endpoint's own",
 			setup: func(s *fleetprovtest.Server) {
 				s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpConnect: {Burst: 2}}
@@ -86,7 +86,7 @@ func TestConnect(t *testing.T) {
 		},
 		clientID("a $ later in a client id is accepted", "AWS IoT Core quotas: a client id does not start with $", "device$", true),
 		{
-			name: "a packet behind CONNECT that has not waited for the CONNACK closes the connection",
+			name: "a packet sent after CONNECT without waiting for the CONNACK closes the connection",
 			fact: "mqtt: a client waits for the CONNACK before it sends anything else",
 			steps: func(d *desk) {
 				for _, early := range []string{"c0 00", "82 06 00 01 00 01 61 01", "30 03 00 01 61", "e0 00"} {
@@ -94,7 +94,7 @@ func TestConnect(t *testing.T) {
 					c.writes("10 14 00 04 4d 51 54 54 04 02 00 3c 00 08 64 65 76 69 63 65 2d 31" + early)
 					c.closedAfter(0)
 				}
-				assert.Empty(d, d.server.Requests(), "nothing of it has happened")
+				assert.Empty(d, d.server.Requests(), "the CONNECT has had no effect")
 			},
 		},
 		{
@@ -119,7 +119,7 @@ func TestConnect(t *testing.T) {
 			},
 		},
 		{
-			name: "a first packet that is no CONNECT closes the connection",
+			name: "a first packet that is not CONNECT closes the connection",
 			fact: "mqtt: AWS IoT speaks MQTT 3.1.1 (its section 3.1)",
 			steps: func(d *desk) {
 				c := d.handshake(d.server.ClaimCertificate())
@@ -128,7 +128,7 @@ func TestConnect(t *testing.T) {
 			},
 		},
 		{
-			name: "a client that does not get as far as CONNECT is not waited for",
+			name: "a client that never sends CONNECT is closed",
 			fact: "mqtt: AWS IoT closes connections that do not send CONNECT; the 30 seconds are the endpoint's own",
 			steps: func(d *desk) {
 				d.handshake(d.server.ClaimCertificate()).closedAfter(30 * time.Second)

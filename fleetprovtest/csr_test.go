@@ -53,7 +53,7 @@ func csrPayload(t *testing.T, text string) string {
 
 func TestCreateCertificateFromCSR(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(
 		"$aws/certificates/create-from-csr/json/accepted",
@@ -94,7 +94,7 @@ func TestCreateCertificateFromCSR(t *testing.T) {
 
 func TestCSRIsRefused(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")
 

@@ -15,9 +15,9 @@ func provisionDevice(t *testing.T, server *fleetprovtest.Server, name string) *c
 	return connectAs(t, server, certificate, name)
 }
 
-func TestDevicesTalkToEachOther(t *testing.T) {
+func TestDevicesSendMessagesToEachOther(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	sender := provisionDevice(t, server, "sender")
 	exact := provisionDevice(t, server, "exact")
 	exact.subscribe("site/1/temperature")

@@ -40,7 +40,8 @@ type created struct {
 	CertificateOwnershipToken string  `json:"certificateOwnershipToken"`
 }
 
-// certificate pairs what CreateKeysAndCertificate answers.
+// certificate returns the certificate and the key that CreateKeysAndCertificate has
+// answered with.
 func (k created) certificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	certificate, err := tls.X509KeyPair([]byte(k.CertificatePEM), []byte(*k.PrivateKey))
@@ -113,7 +114,7 @@ func TestDeviceProvisionsAndConnects(t *testing.T) {
 	server.Parameters = []string{"SerialNumber"}
 	server.DeviceConfiguration = map[string]string{"FallbackUrl": "https://www.example.com/test-site"}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)

@@ -10,8 +10,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
-// Fault is one way to misbehave. The zero Fault does nothing: injected, it lets one
-// request pass.
+// Fault is one way to misbehave. The zero Fault does nothing: if it is injected, one
+// request passes unharmed.
 //
 // The operation, be it the registration of a client id, a subscription or a
 // provisioning operation, takes effect as if nothing were wrong, unless Reject
@@ -19,7 +19,7 @@ import (
 // Disconnect is set, or else the answer.
 type Fault struct {
 	// Delay is how long the answer waits. The operation takes effect before
-	// the wait, except for Connect, where the client may send nothing until
+	// the wait, except for Connect, where the client must not send anything until
 	// the wait is over. Other connections, and other requests on the same
 	// one, do not wait. It combines with every other field.
 	Delay time.Duration
@@ -58,37 +58,12 @@ type Rejection struct {
 	StatusCode int
 
 	// Code and Message are the errorCode and the errorMessage of a
-	// provisioning operation. Of these and StatusCode, those that are zero are
-	// left out of the answer.
+	// provisioning operation. Those of the three
+	// fields that are zero are left out of the answer.
 	Code, Message string
 }
 
-// Inject queues a fault: each request of op, from whichever connection, takes the
-// one that has waited the longest. A provisioning operation has taken it by the
-// time its PUBACK is sent. Inject may be called at any time.
-func (s *Server) Inject(op Op, f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults[op] = append(s.faults[op], f)
-}
-
-// take removes and returns the next fault of op, which is the zero one if none
-// is queued. A request that is throttled leaves the queue alone.
-func (s *Server) take(op Op, clientID string) Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if quota := s.throttleLocked(op, clientID); quota != nil {
-		return quota.refusal(op)
-	}
-	queue := s.faults[op]
-	if len(queue) == 0 {
-		return Fault{}
-	}
-	s.faults[op] = queue[1:]
-	return queue[0]
-}
-
-// words names what the fault does, for the log, without what it sends.
+// words says what the fault does, for the log, but not what it sends.
 func (f Fault) words() string {
 	var words []string
 	if f.Delay > 0 {
@@ -106,23 +81,23 @@ func (f Fault) words() string {
 	return strings.Join(words, ", ")
 }
 
-// answer sends the acknowledgement of a Connect or Subscribe, or what the fault
+// acknowledge sends the acknowledgement of a Connect or Subscribe, or what the fault
 // makes of it.
-func (f Fault) answer(o *session, ack packets.ControlPacket) {
-	f.send(o, func() {
+func (f Fault) acknowledge(c *broker.Conn, ack packets.ControlPacket) {
+	f.send(c, func() {
 		if f.Response != nil {
-			o.SendRaw(f.Response)
+			c.SendRaw(f.Response)
 		} else {
-			o.Send(ack)
+			c.Send(ack)
 		}
 	})
 }
 
 // send calls answer as often as the fault lets an answer through.
-func (f Fault) send(o *session, answer func()) {
+func (f Fault) send(c *broker.Conn, answer func()) {
 	switch {
 	case f.Raw != nil:
-		o.SendRaw(f.Raw)
+		c.SendRaw(f.Raw)
 	case f.Drop, f.Disconnect:
 	default:
 		answer()
@@ -135,6 +110,6 @@ func (f Fault) send(o *session, answer func()) {
 		if f.Reject != nil && f.Reject.Message != "" {
 			why = f.Reject.Message
 		}
-		o.Fail(reason(broker.QuotaExceeded, "%s", why))
+		c.Fail(reason(broker.QuotaExceeded, "%s", why))
 	}
 }

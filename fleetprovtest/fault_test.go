@@ -46,7 +46,7 @@ func TestFaultsOfConnect(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := fleetprovtest.NewServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			server.Inject(fleetprovtest.OpConnect, test.fault)
 			c, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
 			require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestFaultsOfSubscribe(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := fleetprovtest.NewServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			server.Inject(fleetprovtest.OpSubscribe, test.fault)
 			c := connectClaim(t, server)
 			c.sendSubscribe(9, 1, flowFilters...)
@@ -104,7 +104,7 @@ func TestFaultsOfSubscribe(t *testing.T) {
 
 	t.Run("closed", func(t *testing.T) {
 		server := fleetprovtest.NewServer()
-		defer server.Close()
+		defer closeServer(t, server)
 		server.Inject(fleetprovtest.OpSubscribe, fleetprovtest.Fault{Disconnect: true})
 		c := connectClaim(t, server)
 		c.sendSubscribe(9, 1, flowFilters...)
@@ -153,7 +153,7 @@ func TestFaultsOfOperations(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := fleetprovtest.NewServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			server.Inject(fleetprovtest.OpRegisterThing, test.fault)
 			c := connectClaim(t, server)
 			c.subscribe(flowFilters...)
@@ -171,7 +171,7 @@ func TestFaultsOfOperations(t *testing.T) {
 
 func TestFaultsQueueForEachOperation(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	for _, status := range []int{500, 429} {
 		server.Inject(fleetprovtest.OpCreateCertificateFromCSR, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: status}})
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// FuzzServer sends anything behind a CONNECT, with the word TOKEN replaced by an
-// ownership token. The server may close the connection, but neither crash nor
-// leave anything behind, which Close waits for.
+// FuzzServer sends anything after a CONNECT, with the word TOKEN replaced by an
+// ownership token. The server may close the connection, but it must not crash, and
+// every goroutine of it must end, which Close waits for.
 func FuzzServer(f *testing.F) {
 	flow := func(all ...packets.ControlPacket) {
 		var b bytes.Buffer
@@ -62,7 +62,7 @@ func FuzzServer(f *testing.F) {
 		server.ClaimPolicy = policy(connects, publishes, subscribes, receives)
 		withTemplates("fleet", fuzzedTemplate)(server)
 		server.Start()
-		defer server.Close()
+		defer closeServer(t, server)
 		c, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
 		require.NoError(t, err)
 		c.connect("fuzz")
@@ -75,9 +75,9 @@ func FuzzServer(f *testing.F) {
 			_, err := io.Copy(io.Discard, c.conn)
 			ended <- err
 		}()
-		c.conn.Write(bytes.ReplaceAll(data, []byte("TOKEN"), []byte(issued.CertificateOwnershipToken))) // fails once the server has had enough
+		c.conn.Write(bytes.ReplaceAll(data, []byte("TOKEN"), []byte(issued.CertificateOwnershipToken))) // fails once the server has closed the connection
 		c.conn.CloseWrite()
-		require.NotErrorIs(t, <-ended, os.ErrDeadlineExceeded, "the server has ended the connection, too")
+		require.NotErrorIs(t, <-ended, os.ErrDeadlineExceeded, "the server ends the connection, too")
 	})
 }
 
@@ -86,8 +86,8 @@ const fuzzedTemplate = `{"Parameters":{"SerialNumber":{"Type":"String"},"Site":{
 		"ThingName":{"Fn::Sub":"${SerialNumber}-${Site}"},"ThingGroups":{"Fn::Split":["-",{"Ref":"SerialNumber"}]}}}},
 	"DeviceConfiguration":{"second":{"Fn::Select":["1",{"Fn::Split":["-",{"Ref":"SerialNumber"}]}]}}}`
 
-// FuzzKeepState starts a server with any file for its state, unless that is
-// refused.
+// FuzzKeepState starts a server with any file as its state. It must refuse the file, and
+// then leave it as it is, or be able to read what it makes of it.
 func FuzzKeepState(f *testing.F) {
 	sound := stateOfAServer(f, filepath.Join(f.TempDir(), "state"))
 	f.Add(sound)
@@ -101,7 +101,7 @@ func FuzzKeepState(f *testing.F) {
 		path := filepath.Join(t.TempDir(), "state")
 		require.NoError(t, os.WriteFile(path, content, 0o600))
 		server := fleetprovtest.NewUnstartedServer()
-		defer server.Close()
+		defer closeServer(t, server)
 		if server.KeepState(path) != nil {
 			left, err := os.ReadFile(path)
 			require.NoError(t, err)

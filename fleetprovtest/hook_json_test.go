@@ -11,7 +11,7 @@ import (
 )
 
 // The names are those of the AWS developer guide, "pre-provisioning-hook".
-func TestHookSpeaksTheJSONOfAWS(t *testing.T) {
+func TestHookHasTheJSONOfAWS(t *testing.T) {
 	event, err := json.Marshal(fleetprovtest.HookRequest{
 		ClaimCertificateID: "a", CertificateID: "b", CertificatePEM: "c", TemplateARN: "d", ClientID: "e",
 		Parameters: map[string]string{"SerialNumber": "0001"},

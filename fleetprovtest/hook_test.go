@@ -16,8 +16,8 @@ type (
 	hookResponse = fleetprovtest.HookResponse
 )
 
-// asked returns a client that waits for the answer to its RegisterThing, which has
-// been acknowledged, and the token.
+// asked returns a client whose RegisterThing was acknowledged but not answered yet, and
+// the token.
 func (d *desk) asked(clientID, parameters string) (c *client, token string) {
 	d.Helper()
 	c = d.claim(clientID)

@@ -20,8 +20,8 @@ func validClientID(id string) bool {
 	return id != "" && len(id) <= maxClientID && !strings.HasPrefix(id, "$")
 }
 
-// validTopic reports whether a topic or a filter is within the limits. Of one that
-// begins with $aws/rules/NAME/ they concern only the rest (Basic Ingest).
+// validTopic reports whether a topic or a filter is within the limits. Behind
+// $aws/rules/NAME/ only the rest counts (Basic Ingest).
 func validTopic(topic string) bool {
 	if named, ok := strings.CutPrefix(topic, "$aws/rules/"); ok {
 		_, topic, _ = strings.Cut(named, "/")
@@ -29,10 +29,11 @@ func validTopic(topic string) bool {
 	return len(topic) <= maxTopic && strings.Count(topic, "/") <= maxTopicSlashes
 }
 
-// reserved reports whether nobody but AWS IoT may give a topic a meaning.
+// reserved reports whether a topic is reserved for AWS IoT (reserved-topics).
 func reserved(topic string) bool { return strings.HasPrefix(topic, "$") }
 
-// keepAlive is what AWS IoT makes of the seconds in a CONNECT.
+// keepAlive returns the keep-alive that AWS IoT applies for the seconds in a CONNECT
+// (mqtt).
 func keepAlive(seconds uint16) time.Duration {
 	if seconds == 0 {
 		return maxKeepAlive

@@ -8,44 +8,39 @@ import (
 	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
-func (s *Server) logger() *slog.Logger {
-	if s.Logger == nil {
-		return slog.New(slog.DiscardHandler)
+// eventLog writes to [Server.Logger]. It logs no secrets, and of a payload only what an
+// error quotes of a parameter.
+type eventLog struct{ logger *slog.Logger }
+
+// event logs what a client has done, or what has become of it.
+func (l eventLog) event(o *session, message string, attributes ...any) {
+	l.logger.With("client", o.conn.ClientID(), "certificate", o.certificateID[:8]).Info(message, attributes...)
+}
+
+func (l eventLog) operation(by *session, op Op, done outcome, fault Fault) {
+	if done.cause != nil {
+		l.event(by, "hook refused", "reason", done.cause)
 	}
-	return s.Logger
-}
-
-// log logs what a client has done, or what became of it. It logs no secrets, and of
-// a payload only what an error quotes of a parameter.
-func (s *Server) log(o *session, message string, attributes ...any) {
-	s.logger().With("client", o.ClientID(), "certificate", o.certificateID[:8]).Info(message, attributes...)
-}
-
-func (s *Server) logOperation(by *session, o operation, answer any, rejection *Rejection, fault Fault) {
-	outcome := " accepted"
-	var attributes []any
-	switch answer := answer.(type) {
-	case createdKeys:
-		attributes = []any{"issued", answer.CertificateID}
-	case createdFromCSR:
-		attributes = []any{"issued", answer.CertificateID}
-	case registered:
-		attributes = []any{"template", o.template, "thing", answer.ThingName}
-	default:
-		outcome = " not performed"
-		if rejection != nil {
-			outcome, attributes = " rejected", []any{"status", rejection.StatusCode, "code", rejection.Code, "reason", rejection.Message}
-		}
+	result, attributes := " not performed", done.log
+	switch r := done.rejection; {
+	case r != nil:
+		result, attributes = " rejected", []any{"status", r.StatusCode, "code", r.Code, "reason", r.Message}
+	case done.answer != nil:
+		result = " accepted"
 	}
 	if what := fault.words(); what != "" {
 		attributes = append(attributes, "fault", what)
 	}
-	s.log(by, string(o.op)+outcome, attributes...)
+	l.event(by, string(op)+result, attributes...)
 }
 
-// logClosed says why a connection is over, which AWS IoT tells nobody.
-func (s *Server) logClosed(c *broker.Conn, reason error) {
-	logger := s.logger()
+func (l eventLog) missingPolicy(name, certificateID string) {
+	l.logger.Warn("a policy was not added, so DevicePolicy takes its place", "policy", name, "certificate", certificateID[:8])
+}
+
+// closed says why a connection is over, which AWS IoT tells nobody.
+func (l eventLog) closed(c *broker.Conn, reason error) {
+	logger := l.logger
 	if id := c.ClientID(); id != "" {
 		logger = logger.With("client", id)
 	} else {

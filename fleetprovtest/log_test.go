@@ -39,7 +39,7 @@ func (l *logged) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// What AWS IoT tells nobody, the log does.
+// The log has the reasons that AWS IoT does not tell.
 func TestLogSaysWhy(t *testing.T) {
 	const fact = "observed: AWS IoT closes a connection without a word; its reasons are in CloudWatch at best"
 	log := &logged{}
@@ -61,11 +61,11 @@ func TestLogSaysWhy(t *testing.T) {
 	}
 	walk(t, []behaviour{
 		says("a connection", "msg=connected client=device-1 certificate=", nil, sends(func(*client) {})),
-		says("a farewell", "level=INFO msg=disconnected client=device-1\n", nil, sends(func(c *client) { c.writes("e0 00") })),
+		says("a DISCONNECT", "level=INFO msg=disconnected client=device-1\n", nil, sends(func(c *client) { c.writes("e0 00") })),
 		says("a denied connect", "the policy denies iot:Connect", claimPolicy(publishes), func(d *desk) {
 			d.notAuthorized(d.server.ClaimCertificate(), "device-1")
 		}),
-		says("a client id that is none", "client id", nil, func(d *desk) {
+		says("an invalid client id", "client id", nil, func(d *desk) {
 			d.handshake(d.server.ClaimCertificate()).sendConnect("$device")
 		}),
 		says("a denied publish", "the policy denies iot:Publish to \\\"telemetry\\\"", nil, sends(func(c *client) { c.sendPublish(2, "telemetry", "") })),
@@ -147,9 +147,9 @@ func TestLogSaysWhy(t *testing.T) {
 	})
 }
 
-// What is as it should be needs no saying.
+// Nothing is logged that a reader need not know.
 func TestLogIsNotFlooded(t *testing.T) {
-	const undelivered, instead = "not delivered", "DevicePolicy stands for a policy that was not added"
+	const undelivered, instead = "not delivered", "a policy was not added, so DevicePolicy takes its place"
 	log := &logged{}
 	says := func(name, fact, message string, times int, setup func(*fleetprovtest.Server), act func(*desk)) behaviour {
 		return behaviour{name: name, fact: fact, setup: func(s *fleetprovtest.Server) {
@@ -178,11 +178,11 @@ func TestLogIsNotFlooded(t *testing.T) {
 		d.connect(certificate, "a").publish("data", "")
 	}
 	walk(t, []behaviour{
-		says("with a message that those who have not subscribed do not get", receive, undelivered, 0,
+		says("with a message that clients without a subscription do not get", receive, undelivered, 0,
 			devicePolicy(connects, publishes, subscribes), heard("other")),
-		says("but once with a message that one who has subscribed may not receive", receive, undelivered, 1,
+		says("but once with a message that a subscribed client may not receive", receive, undelivered, 1,
 			devicePolicy(connects, publishes, subscribes), heard("#")),
-		says("with an answer that was sent to a client that has not subscribed", "observed: AWS IoT was seen to do so", undelivered, 0,
+		says("with an answer that was sent to a client that has not subscribed", "observed: AWS IoT does so", undelivered, 0,
 			func(s *fleetprovtest.Server) { s.AnswerUnsubscribed = true },
 			func(d *desk) { d.claim("device-1").request(csrTopic, badCSR) }),
 		says("but once for each connection with a policy that was not added", names, "level=WARN msg=\""+instead+"\" policy=fleet-device-policy certificate=", 1,
@@ -199,14 +199,14 @@ func TestLogIsNotFlooded(t *testing.T) {
 	})
 }
 
-// A whole run, with whatever can go wrong in it.
+// One run in which everything that can go wrong does.
 func TestLogHoldsNoSecret(t *testing.T) {
 	log := &logged{}
 	server := fleetprovtest.NewUnstartedServer()
 	server.Logger = log.logger()
 	server.Parameters = []string{"SerialNumber"}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	c, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
 	require.NoError(t, err)

@@ -107,7 +107,7 @@ func TestMQTT5(t *testing.T) {
 			},
 		},
 		{
-			name: "a client id that cannot be is answered with reason code 0x85",
+			name: "an invalid client id is answered with reason code 0x85",
 			fact: reasons,
 			steps: func(d *desk) {
 				c := d.handshake(d.server.ClaimCertificate())

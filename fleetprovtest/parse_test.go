@@ -1,11 +1,6 @@
 package fleetprovtest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"strings"
 	"testing"
 
@@ -83,18 +78,5 @@ func FuzzParsePayload(f *testing.F) {
 			parameters, err := format.optionalStrings(members, "parameters")
 			require.Equal(t, err != nil, parameters == nil)
 		}
-	})
-}
-
-func FuzzParseCSR(f *testing.F) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(f, err)
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	require.NoError(f, err)
-	f.Add(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})))
-	f.Add("-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		request, err := parseCSR(text)
-		require.Equal(t, err != nil, request == nil)
 	})
 }

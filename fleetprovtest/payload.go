@@ -7,7 +7,8 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// strictCBOR refuses what a decoder could read in two ways.
+// strictCBOR refuses maps in which a key is given twice: decoders differ on which of
+// the two counts.
 var strictCBOR = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF}.DecMode()
 	if err != nil {
@@ -16,7 +17,7 @@ var strictCBOR = func() cbor.DecMode {
 	return mode
 }()
 
-// fields are the undecoded members of a request, by their exact name.
+// fields are the members of a request by their exact names, not yet decoded.
 type fields map[string][]byte
 
 var errNotAnObject = errors.New("the payload is not an object")
@@ -63,7 +64,7 @@ func (f format) decode(member []byte, into any) error {
 	return json.Unmarshal(member, into)
 }
 
-// encode encodes an answer, whose members are named by its json tags.
+// encode encodes an answer. Its json tags name the members in CBOR, too.
 func (f format) encode(answer any) []byte {
 	marshal := json.Marshal
 	if f == formatCBOR {

@@ -41,7 +41,7 @@ func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *pipe.Listene
 func TestWholeExchangeRunsInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := onPipes(t)
-		defer server.Close()
+		defer closeServer(t, server)
 		assert.Equal(t, "localhost:8883", server.Endpoint())
 
 		start := time.Now()
@@ -58,7 +58,7 @@ func TestWholeExchangeRunsInABubble(t *testing.T) {
 func TestDelayIsVirtualAndHoldsUpNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := onPipes(t)
-		defer server.Close()
+		defer closeServer(t, server)
 		server.Inject(fleetprovtest.OpCreateKeysAndCertificate, fleetprovtest.Fault{Delay: 10 * time.Second})
 
 		slow := dialPipe(t, server, listener, "slow")

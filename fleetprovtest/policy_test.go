@@ -12,7 +12,7 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// statement of a policy document. Resources are without the part of the ARN that
+// statement of a policy document. Resources are given without the part of the ARN that
 // is the same for all.
 func statement(effect, action string, resources ...string) string {
 	arns := make([]string, len(resources))
@@ -250,8 +250,8 @@ func TestPolicyOfRetainedMessages(t *testing.T) {
 	})
 }
 
-// typedTemplate registers a thing with a type and a site, and a policy that is
-// DevicePolicy where no other was added.
+// typedTemplate registers a thing with a type and a site, and a policy for which
+// DevicePolicy stands unless it was added.
 func typedTemplate(thingType, site string) string {
 	return `{"Parameters":{"ThingName":{"Type":"String"}},"Resources":{` + certificateResource + `,
 		"policy":{"Type":"AWS::IoT::Policy","Properties":{"PolicyName":"fleet-device-policy"}},
@@ -277,7 +277,7 @@ func TestPolicyOfSubscribe(t *testing.T) {
 			},
 		},
 		{
-			name: "a server set so refuses only the filters denied with 0x80",
+			name: "a server with RefuseWithSUBACK refuses only the denied filters, with 0x80",
 			fact: "mqtt: a subscription that is refused is answered 0x80 (MQTT 3.1.1 section 3.9.3)",
 			setup: func(s *fleetprovtest.Server) {
 				s.RefuseWithSUBACK = true
@@ -341,9 +341,9 @@ func TestPolicyOfReceive(t *testing.T) {
 	})
 }
 
-// The filters and the topics of a claim, of which those that are allowed are
-// what AWS's page has in its least-privilege policy.
-func TestPolicyOfTheClaimIsTheLeastThereIs(t *testing.T) {
+// A claim may use exactly the filters and topics of the least-privilege policy on AWS's
+// page.
+func TestClaimHasLeastPrivilege(t *testing.T) {
 	const fact = "provision-wo-cert: the claim policy allows the certificates' topics and those of its template"
 	subscription := func(name string, allowed bool, filters ...string) behaviour {
 		return behaviour{name: "a subscription to " + name, fact: fact, steps: func(d *desk) {
@@ -404,7 +404,7 @@ func TestPoliciesAreChecked(t *testing.T) {
 		func(s *fleetprovtest.Server) { s.DevicePolicy = "policy" },
 	} {
 		server := fleetprovtest.NewUnstartedServer()
-		defer server.Close()
+		defer closeServer(t, server)
 		set(server)
 		assert.Panics(t, server.Start)
 		assert.Error(t, server.AddPolicy("name", "policy"))

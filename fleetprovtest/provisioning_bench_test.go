@@ -24,7 +24,7 @@ func BenchmarkProvisioning(b *testing.B) {
 			server := fleetprovtest.NewUnstartedServer()
 			server.MaxRequests = 1
 			server.Start()
-			defer server.Close()
+			defer closeServer(b, server)
 			claim, err := fleetprov.ParsePFX(server.ClaimPFX("password"), "password")
 			require.NoError(b, err)
 			provisioner, err := fleetprov.New(server.Endpoint(), "test-template", claim, test.option, fleetprov.WithMaxAttempts(1))

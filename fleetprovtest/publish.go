@@ -1,10 +1,7 @@
 package fleetprovtest
 
 import (
-	"maps"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
@@ -13,11 +10,10 @@ import (
 )
 
 // Publish implements [broker.Handler].
-func (h *handler) Publish(c *broker.Conn, p *packets.PublishPacket) {
-	s := (*Server)(h)
-	o := s.session(c)
+func (m *mqttFront) Publish(c *broker.Conn, p *packets.PublishPacket) {
+	o := m.sessions.of(c)
 	if p.Qos == 2 {
-		s.log(o, "PUBLISH not acknowledged", "topic", p.TopicName, "reason", "AWS IoT has no QoS 2")
+		m.log.event(o, "PUBLISH not acknowledged", "topic", p.TopicName, "reason", "AWS IoT has no QoS 2")
 		return
 	}
 	if err := o.publishError(p); err != nil {
@@ -25,13 +21,13 @@ func (h *handler) Publish(c *broker.Conn, p *packets.PublishPacket) {
 		return
 	}
 	if operation, ok := parseRequestTopic(p.TopicName); ok {
-		s.operate(o, operation, p)
+		m.operate(o, operation, p)
 		return
 	}
 	c.Acknowledge(p)
-	s.log(o, "published", "topic", p.TopicName)
+	m.log.event(o, "published", "topic", p.TopicName)
 	if !reserved(p.TopicName) {
-		s.route(o, p)
+		m.route(o, p)
 	}
 }
 
@@ -52,8 +48,8 @@ func (o *session) publishError(p *packets.PublishPacket) error {
 	return nil
 }
 
-// mayBePublished reports whether a topic is an ordinary one, that of a provisioning
-// request, or one of another service of AWS ("reserved-topics").
+// mayBePublished reports whether clients may publish to a topic: an ordinary one, that
+// of a provisioning request, or one of another service of AWS ("reserved-topics").
 func mayBePublished(topic string) bool {
 	if !reserved(topic) {
 		return true
@@ -65,46 +61,12 @@ func mayBePublished(topic string) bool {
 	return strings.HasPrefix(topic, "$aws/")
 }
 
-// route hands an ordinary message to all who have subscribed to its topic.
-func (s *Server) route(from *session, p *packets.PublishPacket) {
-	message := from.Received(p)
-	s.mu.Lock()
-	sessions := slices.Collect(maps.Values(s.sessions))
-	s.mu.Unlock()
-	for _, o := range sessions {
-		if o.Subscribed(p.TopicName) {
-			s.deliver(o, p.TopicName, Fault{}, func() { o.Relay(message) })
+// route passes an ordinary message on to all clients that have subscribed to its topic.
+func (m *mqttFront) route(from *session, p *packets.PublishPacket) {
+	message := from.conn.Received(p)
+	for _, o := range m.sessions.all() {
+		if o.conn.Subscribed(p.TopicName) {
+			m.deliver(o, p.TopicName, Fault{}, func() { o.conn.Relay(message) })
 		}
 	}
-}
-
-// answer sends the answer to a provisioning operation, or what the fault makes of
-// that, to the connection that asked.
-func (s *Server) answer(by *session, topic string, payload []byte, fault Fault) {
-	const atLeastOnce = 1
-	s.deliver(by, topic, fault, func() {
-		switch {
-		case by.Deliver(topic, payload, atLeastOnce):
-		case s.AnswerUnsubscribed:
-			by.Push(topic, payload, atLeastOnce)
-		default:
-			s.log(by, "not delivered", "topic", topic, "reason", "the client has not subscribed to it")
-		}
-	})
-}
-
-// deliver sends a message as soon as the client's subscriptions are in effect. A
-// client whose policy does not let it receive the message gets nothing, and is not
-// told (mqtt).
-func (s *Server) deliver(o *session, topic string, fault Fault, send func()) {
-	wait := max(fault.Delay, time.Until(time.Unix(0, o.deliversFrom.Load())))
-	o.After(wait, func() {
-		fault.send(o, func() {
-			if !o.allowed(iotpolicy.Receive, "topic/"+topic) {
-				s.log(o, "not delivered", "topic", topic, "reason", "the policy denies iot:Receive")
-				return
-			}
-			send()
-		})
-	})
 }

@@ -77,7 +77,7 @@ func TestPublish(t *testing.T) {
 			},
 		},
 		{
-			name: "a payload of a byte more closes the connection",
+			name: "a payload of 128 KB and one byte closes the connection",
 			fact: "AWS IoT Core quotas: a payload has up to 128 KB",
 			steps: func(d *desk) {
 				c := d.claim("device-1")
@@ -121,7 +121,7 @@ func TestPublish(t *testing.T) {
 			},
 		},
 		{
-			name: "bytes that are no packet close the connection",
+			name: "bytes that are not a packet close the connection",
 			fact: "mqtt: AWS IoT speaks MQTT 3.1.1 (its section 4.8)",
 			steps: func(d *desk) {
 				for _, octets := range []string{"00 00", "f0 00", "32 02 00 01", "82 00", "30 ff ff ff ff 7f"} {

@@ -1,17 +1,16 @@
 package fleetprovtest
 
 import (
-	"maps"
 	"math"
 	"time"
 )
 
-// Quota is how many requests of one operation may be made. It is a token bucket,
-// full at first. A request over the quota has no effect. The zero Quota lets nothing
-// pass.
+// Quota is how many requests of one operation may be made. It is a token bucket that
+// is full at first. A request over the quota has no effect. The zero Quota lets no
+// request pass.
 type Quota struct {
-	// PerSecond is how many requests pass in a second in the long run. It is
-	// not negative.
+	// PerSecond is how many requests pass in a second in the long run. It must
+	// not be negative.
 	PerSecond float64
 
 	// Burst is how many requests pass at once when the bucket is full. 0 means
@@ -20,15 +19,15 @@ type Quota struct {
 
 	// Close closes the connection of a request that is over the quota, without
 	// an answer. Otherwise a provisioning operation is answered with status
-	// 429. Connect and Subscribe have no such answer: their connection is always
-	// closed.
+	// 429. For Connect and Subscribe there is no such answer, so the connection is
+	// always closed.
 	Close bool
 }
 
-// bucket is how much of a token bucket was taken by a time.
+// bucket is a token bucket of a quota. The zero bucket is full.
 type bucket struct {
-	taken float64 // requests
-	at    time.Time
+	taken float64   // requests, less what has been refilled
+	at    time.Time // of the last change of taken
 }
 
 // take takes a request from the bucket, and reports whether there was one left.
@@ -46,7 +45,7 @@ func (q Quota) take(b bucket, now time.Time) (bucket, bool) {
 	return b, true
 }
 
-// refusal is what becomes of a request of op that is over the quota.
+// refusal returns what happens to a request of op that is over the quota.
 func (q Quota) refusal(op Op) Fault {
 	return Fault{
 		Reject:     &Rejection{StatusCode: 429, Code: "TooManyRequests", Message: "Rate exceeded"},
@@ -64,38 +63,6 @@ func AWSQuotas() map[Op]Quota {
 		OpCreateCertificateFromCSR: {PerSecond: 20},
 		OpRegisterThing:            {PerSecond: 10},
 	}
-}
-
-// bucketKey says whose bucket it is.
-type bucketKey struct {
-	op       Op
-	clientID string // "" for the account
-}
-
-// throttleLocked returns the quota that a request is over, or nil.
-func (s *Server) throttleLocked(op Op, clientID string) *Quota {
-	if quota, limited := s.ClientQuotas[op]; limited && !s.takeLocked(quota, bucketKey{op, clientID}) {
-		return &quota
-	}
-	if quota, limited := s.Quotas[op]; limited && !s.takeLocked(quota, bucketKey{op: op}) {
-		return &quota
-	}
-	return nil
-}
-
-// maxBuckets is how many buckets are kept before the full ones are forgotten.
-const maxBuckets = 10_000
-
-func (s *Server) takeLocked(quota Quota, key bucketKey) bool {
-	now := s.now()
-	if len(s.spent) >= maxBuckets {
-		maps.DeleteFunc(s.spent, func(key bucketKey, b bucket) bool {
-			return key.clientID != "" && s.ClientQuotas[key.op].full(b, now)
-		})
-	}
-	b, within := quota.take(s.spent[key], now)
-	s.spent[key] = b
-	return within
 }
 
 // full reports whether a bucket has refilled.

@@ -24,12 +24,11 @@ func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (
 
 const (
 	throttledPayload = `{"statusCode":429,"errorCode":"TooManyRequests","errorMessage":"Rate exceeded"}`
-	// badCSR passes the quota, and goes no further.
+	// badCSR passes the quota, and is refused afterwards.
 	badCSR = `{}`
 )
 
-// passing sends as many requests as it takes until one is throttled, and returns
-// how many passed.
+// passing sends requests until one is throttled, and returns how many passed.
 func (c *client) passing() int {
 	c.t.Helper()
 	for n := range 100 {
@@ -55,7 +54,7 @@ func TestQuotaIsATokenBucket(t *testing.T) {
 		{"has not refilled yet", fleetprovtest.Quota{PerSecond: 10, Burst: 3}, 3, 95 * time.Millisecond, 0},
 		{"holds a second's requests without a burst", fleetprovtest.Quota{PerSecond: 4}, 4, time.Hour, 4},
 		{"holds one request without a burst at less than one a second", fleetprovtest.Quota{PerSecond: 0.1}, 1, 11 * time.Second, 1},
-		{"is used up for good without a rate", fleetprovtest.Quota{Burst: 2}, 2, time.Hour, 0},
+		{"never refills without a rate", fleetprovtest.Quota{Burst: 2}, 2, time.Hour, 0},
 		{"lets nothing pass if it is zero", fleetprovtest.Quota{}, 0, time.Hour, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,7 +131,7 @@ func TestAWSQuotas(t *testing.T) {
 	assert.Len(t, fleetprovtest.AWSQuotas(), 5)
 
 	fleetprovtest.AWSQuotas()[fleetprovtest.OpConnect] = fleetprovtest.Quota{}
-	assert.NotZero(t, fleetprovtest.AWSQuotas()[fleetprovtest.OpConnect], "each call gives the caller's own")
+	assert.NotZero(t, fleetprovtest.AWSQuotas()[fleetprovtest.OpConnect], "each call returns a new map")
 }
 
 func TestQuotas(t *testing.T) {
@@ -178,7 +177,7 @@ func TestQuotas(t *testing.T) {
 			},
 		},
 		{
-			name: "a request over a client's quota takes nothing of the account's",
+			name: "a request over a client's quota does not count against the account's",
 			fact: fact,
 			setup: func(s *fleetprovtest.Server) {
 				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {Burst: 3}}
@@ -207,7 +206,7 @@ func TestQuotas(t *testing.T) {
 			},
 		},
 		{
-			name: "by the clock that the test moves, too",
+			name: "quotas refill by the clock that the test moves, too",
 			fact: fact,
 			setup: func(s *fleetprovtest.Server) {
 				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 3}}
@@ -238,11 +237,11 @@ func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {
 		require.NoError(t, err)
 		third.sendConnect("device-1")
 		third.closed()
-		assert.Contains(t, string(first.request(csrTopic, badCSR).Payload), `"statusCode":400`, "a throttled client takes over nothing")
+		assert.Contains(t, string(first.request(csrTopic, badCSR).Payload), `"statusCode":400`, "a throttled client does not take over the connection")
 
 		<-time.After(time.Second)
 		dialPipe(t, server, listener, "device-3").subscribe(flowFilters...)
-		assert.Len(t, server.Requests(), 4+3+1, "throttled ones are on the list")
+		assert.Len(t, server.Requests(), 4+3+1, "throttled requests are recorded")
 	})
 }
 
@@ -264,7 +263,7 @@ func TestThrottledRequestTakesNoFault(t *testing.T) {
 
 func TestOperationWithoutAQuotaIsNotThrottled(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	server.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpRegisterThing: {}}
 	server.Start()
 	c := connectClaim(t, server)

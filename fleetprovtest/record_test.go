@@ -14,7 +14,7 @@ import (
 func TestRequestsAreRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := onPipes(t)
-		defer server.Close()
+		defer closeServer(t, server)
 		c := dialPipe(t, server, listener, "device-1")
 		<-time.After(time.Second)
 		c.subscribe(createTopic+"/accepted", createTopic+"/rejected")
@@ -42,7 +42,7 @@ func TestRequestsMayBeBounded(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.MaxRequests = 2
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 	for _, id := range []string{"device-1", "device-2", "device-3"} {
 		connectAs(t, server, server.ClaimCertificate(), id)
 	}

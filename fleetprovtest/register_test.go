@@ -16,7 +16,7 @@ type rejection struct {
 
 func TestCreateKeysAndCertificateTakesNothingOrAnObject(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)
 	for payload, suffix := range map[string]string{
@@ -41,7 +41,7 @@ func TestCreateKeysAndCertificateTakesNothingOrAnObject(t *testing.T) {
 
 func TestKeysAndTokensAreHandedOutOnce(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)
 	first, second := c.createKeys(), c.createKeys()
@@ -54,7 +54,7 @@ func TestRegisterThingRejects(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.Parameters = []string{"SerialNumber"}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)
 	token := c.createKeys().CertificateOwnershipToken
@@ -66,7 +66,7 @@ func TestRegisterThingRejects(t *testing.T) {
 		{"no payload", ``, "InvalidRequest"},
 		{"no token", `{"parameters":{"SerialNumber":"1"}}`, "InvalidCertificateOwnershipToken"},
 		{"an unknown token", `{"certificateOwnershipToken":"eyJ2ZXJzaW9uIjoi","parameters":{"SerialNumber":"1"}}`, "InvalidCertificateOwnershipToken"},
-		{"a token that is no string", `{"certificateOwnershipToken":1}`, "InvalidRequest"},
+		{"a token that is not a string", `{"certificateOwnershipToken":1}`, "InvalidRequest"},
 		{"no parameters", `{"certificateOwnershipToken":"` + token + `"}`, "InvalidParameters"},
 		{"a missing parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"Other":"1"}}`, "InvalidParameters"},
 		{"a number for a parameter", `{"certificateOwnershipToken":"` + token + `","parameters":{"SerialNumber":1}}`, "InvalidParameters"},
@@ -89,7 +89,7 @@ func TestRegisterThingRejects(t *testing.T) {
 
 func TestThingNames(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	for _, test := range []struct {
 		name, parameters string
 		thingName        func(certificateID string) string
@@ -108,7 +108,7 @@ func TestThingNames(t *testing.T) {
 
 func TestRegisterThingMayBeRepeated(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)
 	token := c.createKeys().CertificateOwnershipToken
@@ -125,7 +125,7 @@ func TestDeviceConfigurationMayBeEmpty(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.DeviceConfiguration = map[string]string{}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 	c := connectClaim(t, server)
 	c.subscribe(flowFilters...)
 	token := c.createKeys().CertificateOwnershipToken

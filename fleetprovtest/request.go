@@ -3,6 +3,7 @@ package fleetprovtest
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -16,26 +17,40 @@ type Request struct {
 	Time     time.Time
 }
 
-// Requests returns the requests that the server has received, in order: each
-// well-formed CONNECT, each SUBSCRIBE, and each provisioning operation. They are the
-// last MaxRequests of them, if that is set.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	requests := slices.Clone(s.requests)
+// requestLog holds the requests that were received, for [Server.Requests].
+type requestLog struct {
+	now func() time.Time
+
+	mu       sync.Mutex // guards what follows
+	requests []Request
+	most     int // requests that are kept; 0: all of them
+}
+
+// limit sets how many requests are kept.
+func (l *requestLog) limit(most int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = most
+}
+
+func (l *requestLog) add(r Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.Time = l.now()
+	l.requests = append(l.requests, r)
+	if l.most > 0 && len(l.requests) > l.most {
+		l.requests = l.requests[len(l.requests)-l.most:]
+	}
+}
+
+// all returns copies.
+func (l *requestLog) all() []Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	requests := slices.Clone(l.requests)
 	for i, r := range requests {
 		requests[i].Filters = slices.Clone(r.Filters)
 		requests[i].Payload = bytes.Clone(r.Payload)
 	}
 	return requests
-}
-
-func (s *Server) recordRequest(r Request) {
-	r.Time = s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.requests = append(s.requests, r)
-	if s.MaxRequests > 0 && len(s.requests) > s.MaxRequests {
-		s.requests = s.requests[len(s.requests)-s.MaxRequests:]
-	}
 }

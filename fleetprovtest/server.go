@@ -30,31 +30,34 @@
 //     subscriptions, and does not repeat a message that was not acknowledged. It has
 //     no shadows, jobs or other services behind $aws: a message to them is
 //     acknowledged if the policy allows it, and nothing answers.
-//   - It does not compare the region and the account in a policy's resources. Of
-//     condition operators it knows Bool and those for strings; a document with
-//     another is an error. A connection keeps the policies it began with.
+//   - It does not compare the region and the account in a policy's resources. The
+//     only condition operators are Bool and those for strings; a document with
+//     another one is refused. A connection keeps the policies it began with.
 //   - Thing types, groups and billing groups need not exist.
 //   - Nothing is throttled unless [Server.Quotas] or [Server.ClientQuotas] say so.
 //     Answers keep the order of the requests unless there is a [Fault], a
 //     [Server.Hook] or a [Server.SubscriptionLag]. The Receive Maximum of an MQTT 5
 //     client is ignored.
-//   - CONNACK is sent at once, so a client that does not wait for it is caught only
+//   - CONNACK is sent at once, so a client that does not wait for it is noticed only
 //     if its next packet has arrived by then. With a [Fault] that delays the
-//     CONNACK it is always caught.
+//     CONNACK it is always noticed.
 package fleetprovtest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/controlplane"
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
-	"github.com/fleetprov/fleetprov/internal/iottemplate"
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
+	"github.com/fleetprov/fleetprov/internal/iotservice"
+	"github.com/fleetprov/fleetprov/internal/statefile"
 )
 
 // Server is an AWS IoT provisioning endpoint on the loopback interface. Its
@@ -62,29 +65,29 @@ import (
 // its methods are safe for concurrent use.
 type Server struct {
 	// Listener accepts the raw connections, below TLS. It listens on a free
-	// port of 127.0.0.1 and may be replaced; the one replaced is then the
-	// caller's to close. With a listener on top of net.Pipe the server runs
+	// port of 127.0.0.1. It may be replaced, and then the caller closes the
+	// original. With a listener on top of net.Pipe the server runs
 	// inside a testing/synctest bubble, if it was made there.
 	Listener net.Listener
 
 	// TLS is the optional TLS configuration. Start keeps the fields that are
 	// set and fills in the rest, such as a certificate for ServerNames;
-	// session tickets are always off. GetConfigForClient, if set, takes the
-	// place of the server's checks of SNI and ALPN. ClientCAs, if set, is only
-	// the hint that is sent to clients: which certificates are accepted does
-	// not depend on it.
+	// session tickets are always off. GetConfigForClient, if set, replaces the
+	// server's checks of SNI and ALPN. ClientCAs, if set, is only
+	// sent to clients as a hint: it has no influence on which certificates are
+	// accepted.
 	TLS *tls.Config
 
 	// ServerNames are the host names of the endpoint. The server's certificate is
-	// for them, and a client that asks for another is refused (server name
+	// for them, and a client that asks for another name is refused (server name
 	// indication, SNI; transport-security). With nil the certificate is for
 	// localhost, and a client may ask for any name. A client that asks for none
 	// is refused either way.
 	ServerNames []string
 
 	// RequireALPN refuses clients that do not offer the protocol
-	// "x-amzn-mqtt-ca", as port 443 does (protocols). On that port it need not
-	// be set.
+	// "x-amzn-mqtt-ca", as port 443 does (protocols). On that port they are
+	// refused even if RequireALPN is false.
 	RequireALPN bool
 
 	// Template is the name of the provisioning template that the next two
@@ -108,8 +111,8 @@ type Server struct {
 	ClaimPolicy string
 
 	// DevicePolicy is the AWS IoT policy document of registered certificates.
-	// It also takes the place of each policy that a template names and that
-	// [Server.AddPolicy] has not added. "" means one that allows everything.
+	// It also takes the place of each policy that a template names but that was
+	// not added with [Server.AddPolicy]. "" means one that allows everything.
 	// The policies of a fleet mostly pin the client id to the thing:
 	// "client/${iot:Connection.Thing.ThingName}".
 	DevicePolicy string
@@ -120,7 +123,7 @@ type Server struct {
 	RefuseWithSUBACK bool
 
 	// AnswerUnsubscribed sends the answers to provisioning requests even to
-	// clients that have not subscribed to them, as AWS IoT was seen to do.
+	// clients that have not subscribed to them, as AWS IoT has been observed to do.
 	AnswerUnsubscribed bool
 
 	// SubscriptionLag is the time from a SUBSCRIBE until the connection is sent
@@ -131,7 +134,8 @@ type Server struct {
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing
 	// whose token is good, repeated ones included and before its parameters
 	// are checked, from several goroutines at once. A call that panics, or
-	// has not returned after five seconds, refuses (provision-wo-cert). nil
+	// has not returned after five seconds, counts as a refusal
+	// (provision-wo-cert). nil
 	// allows everything.
 	Hook func(HookRequest) HookResponse
 
@@ -146,33 +150,27 @@ type Server struct {
 	// secrets. With nil nothing is logged.
 	Logger *slog.Logger
 
-	// MaxRequests is how many requests are kept for [Server.Requests], the
-	// latest ones. 0 means that all are kept.
+	// MaxRequests is how many requests are kept for [Server.Requests]; the oldest
+	// ones are dropped. 0 means that all are kept.
 	MaxRequests int
 
-	authority
-	keys   *keyPool
-	broker broker.Server
-	ahead  atomic.Int64 // by how much Advance has moved the clock, in nanoseconds
+	// The parts of the server. Each guards itself. What is nil before Start is made
+	// there, from the fields above, and does not change afterwards.
+	authority *authority            // replaced by KeepState only
+	clock     *clock                // moved by Advance
+	registry  *iotregistry.Registry // what the account knows
+	state     *statefile.File       // where the state is kept; nil: nowhere
+	faults    *faultQueues
+	requests  *requestLog
+	sessions  *sessions
+	service   *iotservice.Service // performs operations; nil before Start
+	front     *mqttFront          // answers MQTT clients; nil before Start
+	control   *controlplane.Plane // what operators reach, with the roles and functions
+	broker    broker.Server
 
-	serving sync.WaitGroup
-	hooks   sync.WaitGroup
+	serving sync.WaitGroup // the goroutine that accepts connections
 	closing sync.Once
-
-	mu        sync.Mutex // guards what follows
-	sessions  map[*broker.Conn]*session
-	faults    map[Op][]Fault
-	spent     map[bucketKey]bucket
-	requests  []Request
-	registry  registry
-	policies  policies
-	templates map[string]*iottemplate.Template
-	state     *stateFile // nil: nothing is kept
 }
-
-// handler is the Server as the broker sees it. Its methods are in the files named for
-// them.
-type handler Server
 
 // NewServer starts and returns a new [Server] with the default template. The
 // caller calls [Server.Close] when finished.
@@ -189,35 +187,97 @@ func NewUnstartedServer() *Server {
 	if err != nil {
 		panic("fleetprovtest: listen on a local port: " + err.Error())
 	}
+	clock := new(clock)
 	s := &Server{
-		Listener:  listener,
-		authority: newAuthority(),
-		keys:      newKeyPool(),
-		sessions:  make(map[*broker.Conn]*session),
-		faults:    make(map[Op][]Fault),
-		spent:     make(map[bucketKey]bucket),
-		registry:  newRegistry(),
-		templates: make(map[string]*iottemplate.Template),
-		policies: policies{
-			named:  make(map[string]*iotpolicy.Document),
-			inline: make(map[string]string),
-		},
+		Listener: listener,
+		clock:    clock,
+		registry: iotregistry.New(clock.now),
+		faults:   new(faultQueues),
+		requests: &requestLog{now: clock.now},
+		sessions: new(sessions),
+		control:  controlplane.New(),
 	}
-	s.broker.Handler = (*handler)(s)
-	s.broker.Closed = s.closed
+	s.setAuthority(newAuthority())
 	return s
+}
+
+func (s *Server) setAuthority(a *authority) {
+	s.authority = a
+	s.registry.SetClaim(iotregistry.CertificateID(a.claim.Leaf))
 }
 
 // Start starts a server from [NewUnstartedServer]. It panics if ClaimPolicy or
 // DevicePolicy is not a policy document, and if the server was started before.
 func (s *Server) Start() {
-	if s.broker.TLS != nil {
+	if s.front != nil {
 		panic("fleetprovtest: server already started")
 	}
-	s.parsePolicies()
-	s.TLS = s.tlsConfig()
-	s.broker.TLS = s.TLS
+	s.setPolicies()
+	s.registry.AddFallbackTemplate(cmp.Or(s.Template, defaultTemplateName), simpleTemplate{
+		required:            s.Parameters,
+		deviceConfiguration: s.DeviceConfiguration,
+	})
+	s.requests.limit(s.MaxRequests)
+	s.service = iotservice.New(s.registry, s.authority.deviceCA, s.hook(), s.control)
+	s.control.Serve(s.account())
+	s.front = s.newFront()
+	s.TLS = s.doorman().config(s.TLS)
+	s.broker.Handler, s.broker.Closed, s.broker.TLS = s.front, s.front.closed, s.TLS
 	s.serving.Go(func() { s.broker.Serve(s.Listener) })
+}
+
+func (s *Server) setPolicies() {
+	device := mustParsePolicy("DevicePolicy", cmp.Or(s.DevicePolicy, defaultDevicePolicy))
+	var claim *iotpolicy.Document
+	if s.ClaimPolicy != "" {
+		claim = mustParsePolicy("ClaimPolicy", s.ClaimPolicy)
+	}
+	s.registry.SetPolicies(claim, device)
+}
+
+// hook returns Hook as the service calls it, or nil.
+func (s *Server) hook() iotservice.Hook {
+	if s.Hook == nil {
+		return nil
+	}
+	return func(request iotservice.HookRequest) iotservice.HookResponse {
+		return iotservice.HookResponse(s.Hook(HookRequest(request)))
+	}
+}
+
+func (s *Server) newFront() *mqttFront {
+	return &mqttFront{
+		registry: s.registry,
+		service:  s.service,
+		sessions: s.sessions,
+		throttle: newThrottle(s.Quotas, s.ClientQuotas, s.clock.now),
+		faults:   s.faults,
+		requests: s.requests,
+		log:      eventLog{s.logger()},
+		settings: mqttSettings{
+			refuseWithSUBACK:   s.RefuseWithSUBACK,
+			answerUnsubscribed: s.AnswerUnsubscribed,
+			subscriptionLag:    s.SubscriptionLag,
+		},
+	}
+}
+
+func (s *Server) doorman() *doorman {
+	addr, ok := s.Listener.Addr().(*net.TCPAddr)
+	return &doorman{
+		authority:   s.authority,
+		names:       s.ServerNames,
+		requireALPN: s.RequireALPN || ok && addr.Port == 443,
+		now:         s.clock.now,
+		status:      s.registry.Status,
+	}
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
 }
 
 // Close closes the listener and every connection, ends every goroutine of the
@@ -226,18 +286,25 @@ func (s *Server) Start() {
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.Listener.Close()
-		s.keys.close()
+		if s.service != nil {
+			s.service.Stop()
+		}
+		s.control.Close()
 		s.broker.Close()
-		s.keys.wait()
-		s.hooks.Wait()
+		if s.front != nil {
+			s.front.wait()
+			s.service.Wait()
+		}
 		s.serving.Wait()
-		s.closeState()
+		if s.state != nil {
+			s.state.Close()
+		}
 	})
 }
 
 // Endpoint returns the address to connect to: "localhost:" and the port of
 // Listener, or "localhost:8883" if Listener does not listen on TCP. It does not
-// depend on ServerNames: how a client finds those hosts is the caller's to arrange.
+// depend on ServerNames; the caller arranges how a client finds those hosts.
 func (s *Server) Endpoint() string {
 	port := 8883
 	if addr, ok := s.Listener.Addr().(*net.TCPAddr); ok {

@@ -18,7 +18,7 @@ import (
 
 func TestUnstartedServerKnowsItsIdentity(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
@@ -39,7 +39,7 @@ func TestUnstartedServerKnowsItsIdentity(t *testing.T) {
 
 func TestStartTwicePanics(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	assert.Panics(t, server.Start)
 }
 
@@ -58,7 +58,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	server.Inject(fleetprovtest.OpSubscribe, fleetprovtest.Fault{Delay: time.Hour})
 	waiting.sendSubscribe(1, 1, flowFilters...)
 
-	silent, err := net.Dial("tcp", server.Listener.Addr().String())
+	silent, err := net.DialTimeout("tcp", server.Listener.Addr().String(), patience)
 	require.NoError(t, err)
 	defer silent.Close()
 
@@ -67,13 +67,14 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	claim.closed()
 	device.closed()
 
-	_, err = net.Dial("tcp", server.Listener.Addr().String())
+	_, err = net.DialTimeout("tcp", server.Listener.Addr().String(), patience)
 	assert.Error(t, err)
 	require.Eventually(t, func() bool { return len(serverGoroutines()) == 0 }, 10*time.Second, 5*time.Millisecond,
 		"goroutines are left: %v", serverGoroutines())
 }
 
-// provisionLater provisions with an answer to RegisterThing that never comes.
+// provisionLater provisions a device, except that the answer to RegisterThing never
+// comes.
 func (c *client) provisionLater() (created, tls.Certificate) {
 	c.t.Helper()
 	c.subscribe(flowFilters...)

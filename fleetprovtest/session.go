@@ -1,70 +1,39 @@
 package fleetprovtest
 
 import (
-	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
-// session is a connection whose CONNECT the server has seen.
+// session is a connection whose CONNECT the server has seen. Only deliversFrom changes.
 type session struct {
-	*broker.Conn
+	conn          *broker.Conn
 	certificateID string
-	policies      []*iotpolicy.Document
-	variables     map[string]string   // policy variables
-	values        map[string][]string // condition keys with several values
+	access        iotregistry.Access
+	values        map[string][]string // condition keys that can have several values
 
 	// deliversFrom is when messages begin to be delivered, in nanoseconds of
 	// Unix time.
 	deliversFrom atomic.Int64
 }
 
-// open returns the session of a connection, or nil if its certificate is not
-// active any more.
-func (s *Server) open(c *broker.Conn, p *packets.ConnectPacket) *session {
-	certificates := c.TLS().PeerCertificates
-	if len(certificates) == 0 {
-		return nil
-	}
-	o := &session{
-		Conn:          c,
-		certificateID: certificateID(certificates[0]),
-		values:        map[string][]string{"iot:ConnectAttributes": connectAttributes(p)},
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.statusLocked(o.certificateID) != StatusActive {
-		return nil
-	}
-	o.policies = s.policiesLocked(o.certificateID)
-	o.variables = s.variablesLocked(c.ClientID(), o.certificateID)
-	s.sessions[c] = o
-	return o
-}
-
-// variablesLocked returns the policy variables of a connection. Its thing is the one
-// whose name is the client id, if the certificate is attached to that
-// ("thing-policy-variables").
-func (s *Server) variablesLocked(clientID, certificateID string) map[string]string {
-	variables := map[string]string{"iot:ClientId": clientID, "iot:Connection.Thing.IsAttached": "false"}
-	thing := s.registry.byName[clientID]
-	if thing == nil || !slices.Contains(thing.CertificateIDs, certificateID) {
-		return variables
-	}
-	variables["iot:Connection.Thing.IsAttached"] = "true"
-	variables["iot:Connection.Thing.ThingName"] = thing.Name
-	if thing.Type != "" {
-		variables["iot:Connection.Thing.ThingTypeName"] = thing.Type
-	}
-	for name, value := range thing.Attributes {
-		variables["iot:Connection.Thing.Attributes["+name+"]"] = value
-	}
-	return variables
+// allowed asks the policies of the certificate.
+func (o *session) allowed(action iotpolicy.Action, resource string) bool {
+	return iotpolicy.Allowed(o.access.Policies, iotpolicy.Request{
+		Action:    action,
+		Resource:  resource,
+		Variables: o.access.Variables,
+		Values:    o.values,
+	})
 }
 
 // connectAttributes returns the features of a connection that need a permission and
@@ -80,38 +49,46 @@ func connectAttributes(p *packets.ConnectPacket) []string {
 	return attributes
 }
 
-// allowed asks the policies of the certificate.
-func (o *session) allowed(action iotpolicy.Action, resource string) bool {
-	return iotpolicy.Allowed(o.policies, iotpolicy.Request{
-		Action: action, Resource: resource, Variables: o.variables, Values: o.values,
-	})
+// sessions holds the sessions whose connection is not over.
+type sessions struct {
+	mu     sync.Mutex // guards byConn
+	byConn map[*broker.Conn]*session
 }
 
-// session returns that of a connection that the broker has accepted.
-func (s *Server) session(c *broker.Conn) *session {
+func (s *sessions) add(o *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[c]
+	if s.byConn == nil {
+		s.byConn = make(map[*broker.Conn]*session)
+	}
+	s.byConn[o.conn] = o
 }
 
-// dropLocked ends the connections with a certificate.
-func (s *Server) dropLocked(certificateID, why string) {
-	for c, o := range s.sessions {
-		if o.certificateID == certificateID {
-			c.Fail(reason(broker.AdministrativeAction, "%s", why))
+func (s *sessions) remove(c *broker.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byConn, c)
+}
+
+// of returns the session of a connection that the broker has accepted.
+func (s *sessions) of(c *broker.Conn) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byConn[c]
+}
+
+// all returns the sessions in no particular order.
+func (s *sessions) all() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.byConn))
+}
+
+// drop ends the connections with a certificate, whose id may be in upper case.
+func (s *sessions) drop(certificateID, why string) {
+	for _, o := range s.all() {
+		if strings.EqualFold(o.certificateID, certificateID) {
+			o.conn.Fail(reason(broker.AdministrativeAction, "%s", why))
 		}
 	}
-}
-
-// reason is why a connection ends. A client of MQTT 5 learns the code.
-func reason(code byte, format string, arguments ...any) error {
-	return &broker.Reason{Code: code, Text: fmt.Sprintf(format, arguments...)}
-}
-
-// closed forgets a connection that is over.
-func (s *Server) closed(c *broker.Conn, why error) {
-	s.mu.Lock()
-	delete(s.sessions, c)
-	s.mu.Unlock()
-	s.logClosed(c, why)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
-// limitFileSize lets no file of the process grow beyond so many bytes: of what is
-// written, as much as fits gets into the file, as on a disk that is full.
+// limitFileSize lets no file of the process grow beyond so many bytes. As on a full
+// disk, a write is cut off where the limit is reached.
 func limitFileSize(t *testing.T, size int64) (lift func()) {
 	t.Helper()
 	signal.Ignore(syscall.SIGXFSZ)
@@ -28,7 +28,7 @@ func limitFileSize(t *testing.T, size int64) (lift func()) {
 	return func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before)) }
 }
 
-func TestStateOnADiskThatIsFullHalfwayThroughALine(t *testing.T) {
+func TestDiskThatGetsFullInTheMiddleOfALine(t *testing.T) {
 	if !provtest.RunAlone(t) {
 		return
 	}
@@ -42,11 +42,11 @@ func TestStateOnADiskThatIsFullHalfwayThroughALine(t *testing.T) {
 
 		lift := limitFileSize(t, int64(len(before))+100)
 		_, certificate := d.enrol("test-template", `{"ThingName":"lost"}`)
-		d.connect(certificate, "lost").ping() // it is served as long as the server runs
+		d.connect(certificate, "lost").ping() // it works as long as the server runs
 		after, err := os.ReadFile(path)
 		lift()
 		require.NoError(t, err)
-		assert.Equal(t, string(before), string(after), "half a line is taken back")
+		assert.Equal(t, string(before), string(after), "the half line is taken back")
 		assert.Contains(t, log.String(), `level=ERROR msg="the state could not be written" error="write `+path+`: file too large"`)
 		assert.NotContains(t, log.String(), "truncate")
 

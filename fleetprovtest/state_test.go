@@ -151,9 +151,9 @@ func TestStateIsKept(t *testing.T) {
 	}
 }
 
-func TestStateFileIsItsOwners(t *testing.T) {
+func TestOnlyTheOwnerMayReadTheState(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("files have no mode there")
+		t.Skip("files have no mode on Windows")
 	}
 	path := filepath.Join(t.TempDir(), "state")
 	for range 2 {
@@ -164,7 +164,7 @@ func TestStateFileIsItsOwners(t *testing.T) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-		require.NoError(t, os.Chmod(path, 0o644)) // the next one makes it anew
+		require.NoError(t, os.Chmod(path, 0o644)) // the next server makes it anew
 	}
 }
 
@@ -184,13 +184,13 @@ func TestDamagedStateIsRefused(t *testing.T) {
 		{"with a line that is torn", bytes.Join([][]byte{lines[0], lines[1][:5], []byte("\n"), lines[2]}, nil)},
 		{"without a key", bytes.Replace(sound, []byte("PRIVATE KEY"), []byte("PUBLIC KEY!"), 1)},
 		{"with the key of another claim", anotherClaimKey(t, sound)},
-		{"with a certificate that is none", append(bytes.Clone(sound), `{"certificate":{"DER":"AAAA"}}`+"\n"...)},
-		{"with a policy that is none", append(bytes.Clone(sound), `{"policy":{"Name":"a","Document":"b"}}`+"\n"...)},
+		{"with a certificate that cannot be parsed", append(bytes.Clone(sound), `{"certificate":{"DER":"AAAA"}}`+"\n"...)},
+		{"with a policy that cannot be parsed", append(bytes.Clone(sound), `{"policy":{"Name":"a","Document":"b"}}`+"\n"...)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, test.content, 0o600))
 			server := fleetprovtest.NewUnstartedServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			err := server.KeepState(path)
 			require.Error(t, err)
 			assert.Contains(t, err.Error(), path)
@@ -198,7 +198,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 			assert.NotContains(t, err.Error(), "another server")
 			left, err := os.ReadFile(path)
 			require.NoError(t, err)
-			assert.Equal(t, test.content, left, "it is left as it was")
+			assert.Equal(t, test.content, left, "the file is left as it was")
 		})
 	}
 }
@@ -210,7 +210,7 @@ func TestStateIsKeptByOneServerAtATime(t *testing.T) {
 		second := fleetprovtest.NewUnstartedServer()
 		defer second.Close()
 		err := second.KeepState(path)
-		assert.ErrorContains(t, err, path+": another server keeps it")
+		assert.ErrorContains(t, err, path+": another server is using it")
 
 		_, certificate := first.enrol("test-template", `{"ThingName":"a"}`)
 		first.server.Close()
@@ -223,7 +223,7 @@ func TestStateIsKeptByOneServerAtATime(t *testing.T) {
 	})
 }
 
-func TestServerThatCannotKeepAStateLeavesItToOthers(t *testing.T) {
+func TestServerThatRefusesAStateUnlocksIt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	sound := stateOfAServer(t, path)
 	require.NoError(t, os.WriteFile(path, []byte("damaged"), 0o600))
@@ -231,12 +231,12 @@ func TestServerThatCannotKeepAStateLeavesItToOthers(t *testing.T) {
 	defer first.Close()
 	defer second.Close()
 	require.Error(t, first.KeepState(path))
-	require.NoError(t, os.WriteFile(path, sound, 0o600)) // as somebody may mend it
+	require.NoError(t, os.WriteFile(path, sound, 0o600)) // somebody repairs it
 	assert.NoError(t, second.KeepState(path))
 }
 
-// A server that is ended between two lines leaves no half of a registration.
-func TestStateOfARegistrationIsOneLine(t *testing.T) {
+// A server that is killed between two lines never leaves half of a registration.
+func TestARegistrationIsKeptInOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "state")
@@ -281,7 +281,7 @@ func TestStateThatCannotBeKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := fleetprovtest.NewUnstartedServer()
-			defer server.Close()
+			defer closeServer(t, server)
 			assert.Error(t, server.KeepState(path))
 		})
 	}
@@ -294,7 +294,7 @@ func TestStateThatCannotBeKept(t *testing.T) {
 func stateOfAServer(t testing.TB, path string) []byte {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	require.NoError(t, server.KeepState(path))
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)

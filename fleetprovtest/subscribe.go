@@ -16,42 +16,41 @@ import (
 const subscriptionRefused = 0x80
 
 // Subscribe implements [broker.Handler].
-func (h *handler) Subscribe(c *broker.Conn, p *packets.SubscribePacket) {
-	s := (*Server)(h)
-	s.recordRequest(Request{Op: OpSubscribe, ClientID: c.ClientID(), Filters: p.Topics})
-	fault := s.take(OpSubscribe, c.ClientID())
-	o := s.session(c)
-	if err := s.subscribeError(o, p); err != nil {
+func (m *mqttFront) Subscribe(c *broker.Conn, p *packets.SubscribePacket) {
+	m.requests.add(Request{Op: OpSubscribe, ClientID: c.ClientID(), Filters: p.Topics})
+	fault := m.fault(OpSubscribe, c.ClientID())
+	o := m.sessions.of(c)
+	if err := m.subscribeError(o, p); err != nil {
 		c.Fail(err)
 		return
 	}
 	if slices.Contains(p.Qoss, 2) {
-		s.log(o, "SUBSCRIBE not answered", "reason", "AWS IoT has no QoS 2")
+		m.log.event(o, "SUBSCRIBE not answered", "reason", "AWS IoT has no QoS 2")
 		return
 	}
 	ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
 	ack.MessageID = p.MessageID
 	for i, filter := range p.Topics {
-		ack.ReturnCodes = append(ack.ReturnCodes, s.grant(o, filter, p.Qoss[i], fault))
+		ack.ReturnCodes = append(ack.ReturnCodes, m.grant(o, filter, p.Qoss[i], fault))
 	}
-	s.log(o, "subscribed", "filters", strings.Join(p.Topics, " "), "codes", fmt.Sprint(ack.ReturnCodes))
-	o.deliversFrom.Store(time.Now().Add(s.SubscriptionLag).UnixNano())
-	c.After(fault.Delay, func() { fault.answer(o, ack) })
+	m.log.event(o, "subscribed", "filters", strings.Join(p.Topics, " "), "codes", fmt.Sprint(ack.ReturnCodes))
+	o.deliversFrom.Store(time.Now().Add(m.settings.subscriptionLag).UnixNano())
+	c.After(fault.Delay, func() { fault.acknowledge(c, ack) })
 }
 
 // subscribeError returns why a SUBSCRIBE ends the connection, or nil (mqtt).
-func (s *Server) subscribeError(o *session, p *packets.SubscribePacket) error {
+func (m *mqttFront) subscribeError(o *session, p *packets.SubscribePacket) error {
 	if len(p.Topics) > maxFilters {
 		return reason(broker.QuotaExceeded, "more than %d filters in a SUBSCRIBE", maxFilters)
 	}
-	filters := o.Filters()
+	filters := o.conn.Filters()
 	for _, filter := range p.Topics {
 		switch {
 		case !validTopic(filter):
 			return reason(broker.TopicFilterInvalid, "the filter %q is too long or too deep", filter)
 		case reserved(filter) && !strings.HasPrefix(filter, "$aws/"):
 			return reason(broker.TopicFilterInvalid, "the filter %q is reserved, or a shared subscription, which is not supported", filter)
-		case !s.RefuseWithSUBACK && !o.maySubscribe(filter):
+		case !m.settings.refuseWithSUBACK && !o.maySubscribe(filter):
 			return reason(broker.NotAuthorized, "the policy denies iot:Subscribe to %q", filter)
 		case !slices.Contains(filters, filter):
 			filters = append(filters, filter)
@@ -67,27 +66,28 @@ func (o *session) maySubscribe(filter string) bool {
 	return o.allowed(iotpolicy.Subscribe, "topicfilter/"+filter)
 }
 
-// grant returns the return code for a filter.
-func (s *Server) grant(o *session, filter string, qos byte, fault Fault) byte {
+// grant subscribes a client to a filter, unless that is refused, and returns the
+// return code for it.
+func (m *mqttFront) grant(o *session, filter string, qos byte, fault Fault) byte {
 	switch {
 	case fault.Reject != nil && fault.Reject.StatusCode != 0:
 		return byte(fault.Reject.StatusCode)
 	case fault.Reject != nil:
 		return subscriptionRefused
 	case !o.maySubscribe(filter):
-		s.log(o, "SUBSCRIBE refused", "filter", filter, "reason", "the policy denies iot:Subscribe")
+		m.log.event(o, "SUBSCRIBE refused", "filter", filter, "reason", "the policy denies iot:Subscribe")
 		return subscriptionRefused
 	}
-	o.Grant(filter, qos)
-	s.prepareKey(filter)
+	o.conn.Grant(filter, qos)
+	m.prepareKey(filter)
 	return qos
 }
 
 // prepareKey starts making a key for a client that subscribes to the answers of
-// CreateKeysAndCertificate.
-func (s *Server) prepareKey(filter string) {
+// CreateKeysAndCertificate, and so is about to ask for one.
+func (m *mqttFront) prepareKey(filter string) {
 	topic, accepted := strings.CutSuffix(filter, "/accepted")
 	if o, ok := parseRequestTopic(topic); ok && accepted && o.op == OpCreateKeysAndCertificate {
-		s.keys.prepare()
+		m.service.PrepareKey()
 	}
 }

@@ -94,11 +94,11 @@ func TestSubscribe(t *testing.T) {
 				c.message()
 				assert.Equal(d, 3*time.Second, time.Since(start))
 				c.request(csrTopic, badCSR)
-				assert.Equal(d, 3*time.Second, time.Since(start), "it is over then")
+				assert.Equal(d, 3*time.Second, time.Since(start), "the lag is over")
 			},
 		},
 		{
-			name: "an answer may come before a SUBACK that is late",
+			name: "an answer may come before a delayed SUBACK",
 			fact: "mqtt: the order of messages and acknowledgements is not guaranteed",
 			steps: func(d *desk) {
 				c := d.claim("device-1")
@@ -133,7 +133,7 @@ func TestSubscribe(t *testing.T) {
 			},
 		},
 		{
-			name: "a client that has not subscribed gets no answer to what takes effect",
+			name: "an operation of a client that has not subscribed takes effect without an answer",
 			fact: "fleet-provision-api: a client subscribes to the response topics before it publishes, or might not get the response",
 			steps: func(d *desk) {
 				c := d.claim("device-1")
@@ -162,7 +162,7 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// createFromCSRUnheard is createFromCSR by a client that may not hear the answer.
+// createFromCSRUnheard is createFromCSR by a client that may not receive the answer.
 func (c *client) createFromCSRUnheard() {
 	c.t.Helper()
 	c.publish(csrTopic, csrPayload(c.t, csr(c.t, ecKey(c.t, elliptic.P256()), nil)))

@@ -19,7 +19,7 @@ func readExample(t *testing.T, name string) string {
 	return string(content)
 }
 
-// The files that a user takes into an AWS account run here as they are.
+// The files that a user uploads to an AWS account work here unchanged.
 func TestExamplesForAWS(t *testing.T) {
 	const fact = "provision-wo-cert, provision-template: what the example files say is what AWS does with them"
 	var hooked []hookRequest

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A device sees what an expression comes to in its configuration.
+// A device sees the value of an expression in its configuration.
 func TestExpressionsOfTemplates(t *testing.T) {
 	const functions = "provision-template: the intrinsic functions are Ref, Fn::Join, Fn::Sub, Fn::Select, Fn::Split and Fn::FindInMap"
 	const declared = `"Serial":{"Type":"String"},"Site":{"Type":"String","Default":"Basel"},"AWS::IoT::Certificate::Id":{"Type":"String"}`

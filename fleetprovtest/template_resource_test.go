@@ -13,7 +13,7 @@ import (
 func TestResourcesOfTemplates(t *testing.T) {
 	const overrides = "provision-template: OverrideSettings say what becomes of a resource that exists: DO_NOTHING, REPLACE, MERGE or FAIL"
 	attributes := func(text string) string { return `,"AttributePayload":{` + text + `}` }
-	// twice registers a thing with two templates, and then has one of those names.
+	// twice registers the same thing with two templates, one after the other.
 	twice := func(name, first, second, override string, want fleetprovtest.Thing) behaviour {
 		return behaviour{name: name, fact: overrides,
 			setup: withTemplates("first", thingTemplate(first, ""), "second", thingTemplate(second, override)),
@@ -110,7 +110,7 @@ func TestResourcesOfTemplates(t *testing.T) {
 			},
 		},
 		{
-			name:  "a policy in a template that is none is refused when it is made",
+			name:  "an invalid policy in a template is refused at registration",
 			fact:  "API_CreatePolicy: a malformed document is refused with status 400",
 			setup: withTemplates("fleet", strings.Replace(inlinePolicy, "iot:Connect", "iot:Fly", 1)),
 			steps: func(d *desk) { d.rejected("fleet", `{"Serial":"1"}`, 400, "InvalidRequest") },

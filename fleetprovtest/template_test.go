@@ -91,7 +91,7 @@ func TestTemplatesByName(t *testing.T) {
 			},
 		},
 		{
-			name: "a body takes the place of the server's fields",
+			name: "a template that was added replaces the one that the fields describe",
 			fact: "fleet-provision-api: the topic of RegisterThing names the template",
 			setup: func(s *fleetprovtest.Server) {
 				s.Template = "fleet"
@@ -107,13 +107,13 @@ func TestTemplatesByName(t *testing.T) {
 
 func TestTemplatesAreChecked(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	assert.NoError(t, server.AddTemplate(strings.Repeat("a", 36), minimalTemplate))
 	for _, test := range []struct{ name, template, body string }{
 		{"a name of 37 characters", strings.Repeat("a", 37), minimalTemplate},
 		{"no name", "", minimalTemplate},
 		{"a name with a slash", "a/b", minimalTemplate},
-		{"no JSON", "fleet", "{"},
+		{"not JSON", "fleet", "{"},
 		{"no resources", "fleet", `{"Parameters":{}}`},
 		{"a parameter that is not declared", "fleet", `{"Resources":{"thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"ThingName"}}}}}`},
 		{"a certificate that AWS has not issued", "fleet", `{"Resources":{"certificate":{"Type":"AWS::IoT::Certificate","Properties":{"CertificateSigningRequest":{"Ref":"CSR"}}}}}`},

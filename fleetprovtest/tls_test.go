@@ -17,8 +17,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
-// refusal sends a CONNECT behind the handshake, as clients do, and returns the
-// error that tells of the refusal.
+// refusal sends a CONNECT after the handshake, as clients do, and returns the error by
+// which the client learns that it was refused.
 func refusal(t *testing.T, raw net.Conn, config *tls.Config) error {
 	t.Helper()
 	c, err := handshake(t, raw, config)
@@ -32,7 +32,7 @@ func refusal(t *testing.T, raw net.Conn, config *tls.Config) error {
 
 func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	claim := connectClaim(t, server)
 	claim.subscribe(flowFilters...)
@@ -57,7 +57,7 @@ func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
 			for version, alert := range map[uint16]string{tls.VersionTLS13: test.alert, tls.VersionTLS12: test.alert12} {
 				config := clientConfig(server, test.certificate)
 				config.MaxVersion = version
-				raw, err := net.Dial("tcp", server.Listener.Addr().String())
+				raw, err := net.DialTimeout("tcp", server.Listener.Addr().String(), patience)
 				require.NoError(t, err)
 				err = refusal(t, raw, config)
 				var refused *net.OpError
@@ -67,29 +67,29 @@ func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
 			}
 		})
 	}
-	assert.Len(t, server.Requests(), 3, "none of them was heard")
+	assert.Len(t, server.Requests(), 3, "the refused clients have sent no request")
 }
 
 func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := onPipes(t)
-		defer server.Close()
+		defer closeServer(t, server)
 		stranger := testca.New("stranger").Client("claim", testca.Validity{})
 		err := refusal(t, listener.Connect(t), clientConfig(server, stranger))
 		assert.ErrorContains(t, err, "unknown certificate authority")
 	})
 }
 
-func TestHintDoesNotDecideWhoIsAccepted(t *testing.T) {
+func TestClientCAsDoNotDecideWhoIsAccepted(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.TLS = &tls.Config{ClientCAs: testca.New("hint").Pool()}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	connectClaim(t, server)
 
 	stranger := clientConfig(server, testca.New("stranger").Client("claim", testca.Validity{}))
-	raw, err := net.Dial("tcp", server.Listener.Addr().String())
+	raw, err := net.DialTimeout("tcp", server.Listener.Addr().String(), patience)
 	require.NoError(t, err)
 	assert.ErrorContains(t, refusal(t, raw, stranger), "tls: bad certificate")
 }
@@ -98,7 +98,7 @@ func TestConnectNeedsACertificateWhereTheHandshakeDoesNot(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 	c, err := dial(t, server, clientConfig(server, tls.Certificate{}))
 	require.NoError(t, err)
 	c.sendConnect("device-1")
@@ -114,7 +114,7 @@ func TestTLSFieldsAreKept(t *testing.T) {
 		Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")},
 	}
 	server.Start()
-	defer server.Close()
+	defer closeServer(t, server)
 
 	_, err := dial(t, server, clientConfig(server, server.ClaimCertificate()))
 	assert.True(t, errors.As(err, new(x509.UnknownAuthorityError)), "%v", err)
@@ -128,7 +128,7 @@ func TestTLSFieldsAreKept(t *testing.T) {
 
 func TestTLSBelow12IsRefused(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	config := clientConfig(server, server.ClaimCertificate())
 	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	_, err := dial(t, server, config)
@@ -137,7 +137,7 @@ func TestTLSBelow12IsRefused(t *testing.T) {
 
 func TestSessionsAreNotResumed(t *testing.T) {
 	server := fleetprovtest.NewServer()
-	defer server.Close()
+	defer closeServer(t, server)
 	config := clientConfig(server, server.ClaimCertificate())
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	for range 2 {

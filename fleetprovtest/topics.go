@@ -1,11 +1,12 @@
 package fleetprovtest
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
-// format is the encoding of requests and answers, as it stands in topics.
+// format is the encoding of requests and answers, as topics name it.
 type format string
 
 const (
@@ -13,18 +14,16 @@ const (
 	formatCBOR format = "cbor"
 )
 
-// operation is what a provisioning topic stands for (fleet-provision-api).
+// operation is what a topic for provisioning requests means (fleet-provision-api).
 type operation struct {
 	op       Op
 	format   format
 	template string // of RegisterThing
-	topic    string // that requests go to; answers come on topic/accepted and topic/rejected
+	topic    string // of requests; answers come on topic/accepted and topic/rejected
 }
 
-var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
-
-// parseRequestTopic reports whether a topic is one that requests are published
-// to.
+// parseRequestTopic returns the operation of a topic, and whether it is one that
+// requests are published to.
 func parseRequestTopic(topic string) (operation, bool) {
 	o := operation{topic: topic}
 	head, last := cutLast(topic)
@@ -45,14 +44,14 @@ func parseRequestTopic(topic string) (operation, bool) {
 		return operation{}, false
 	}
 	name, ok = strings.CutSuffix(name, "/provision")
-	if !ok || !templateName.MatchString(name) {
+	if !ok || !iotregistry.ValidTemplateName(name) {
 		return operation{}, false
 	}
 	o.op, o.template = OpRegisterThing, name
 	return o, true
 }
 
-// cutLast cuts a topic before its last level.
+// cutLast separates a topic from its last level.
 func cutLast(topic string) (head, last string) {
 	if i := strings.LastIndexByte(topic, '/'); i >= 0 {
 		return topic[:i], topic[i+1:]

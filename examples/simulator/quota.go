@@ -9,8 +9,8 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// parseQuota reads a quota such as RegisterThing=10, or RegisterThing=10:close. An
-// error comes with zero values.
+// parseQuota reads a quota such as RegisterThing=10, or RegisterThing=10:close. With an
+// error, the results are zero.
 func parseQuota(text string) (fleetprovtest.Op, fleetprovtest.Quota, error) {
 	name, rate, ok := strings.Cut(text, "=")
 	if !ok {
@@ -23,7 +23,7 @@ func parseQuota(text string) (fleetprovtest.Op, fleetprovtest.Quota, error) {
 	rate, closes := strings.CutSuffix(rate, ":close")
 	perSecond, err := strconv.ParseFloat(rate, 64)
 	if err != nil || !(perSecond >= 0) || math.IsInf(perSecond, 1) {
-		return "", fleetprovtest.Quota{}, errors.New("the number of requests in a second must be 0 or more")
+		return "", fleetprovtest.Quota{}, errors.New("the number of requests a second must be 0 or more")
 	}
 	return op, fleetprovtest.Quota{PerSecond: perSecond, Close: closes}, nil
 }

@@ -13,138 +13,215 @@ import (
 	"github.com/fleetprov/fleetprov/internal/backoff"
 )
 
-var errRefused = errors.New("refused")
+var (
+	errPasses = errors.New("a lost packet")
+	errFinal  = errors.New("forbidden")
+)
 
-// refusing is a loop of a device that the service refuses.
-func refusing() *backoff.Loop {
+// attempts fails as often as there are errors, each attempt after a second, and is done
+// then.
+type attempts struct {
+	errs    []error
+	numbers []int
+}
+
+func (a *attempts) make(ctx context.Context, number int) (bool, error) {
+	a.numbers = append(a.numbers, number)
+	if !backoff.Sleep(ctx, time.Second) {
+		return false, ctx.Err()
+	}
+	if number > len(a.errs) {
+		return true, nil
+	}
+	return false, a.errs[number-1]
+}
+
+// waits records what a loop tells.
+type waits struct {
+	failed        []error
+	elapsed, wait []time.Duration
+	err           error
+}
+
+func (w *waits) tell(_ context.Context, failed error, elapsed, wait time.Duration) error {
+	w.failed, w.elapsed, w.wait = append(w.failed, failed), append(w.elapsed, elapsed), append(w.wait, wait)
+	return w.err
+}
+
+// everyTenSeconds is a loop whose waits are told to w.
+func everyTenSeconds(w *waits) *backoff.Loop {
 	return &backoff.Loop{
-		Policy:    chosen,
-		Retry:     func(error) bool { return true },
+		Policy:    backoff.Policy{Min: 10 * time.Second, Max: 10 * time.Second},
+		Retry:     func(err error) bool { return errors.Is(err, errPasses) },
 		Reached:   func() bool { return true },
 		Certified: func() bool { return false },
-		Waiting:   func(context.Context, error, time.Duration, time.Duration) error { return nil },
+		Waiting:   w.tell,
 	}
 }
 
-// refuse runs a loop, whose attempts take a second each, until it is cut off after so
-// long. It returns when attempts began.
-func refuse(t *testing.T, loop *backoff.Loop, cutOff time.Duration) (attempts []time.Duration) {
-	began := time.Now()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	time.AfterFunc(cutOff, cancel)
-	err := loop.Run(ctx, func(ctx context.Context, number int) (bool, error) {
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		attempts = append(attempts, time.Since(began))
-		assert.Len(t, attempts, number)
-		if !backoff.Sleep(ctx, time.Second) {
-			return false, ctx.Err()
-		}
-		return false, errRefused
-	})
-	require.ErrorIs(t, err, context.Canceled)
-	return attempts
-}
-
-func TestTimeRefusedIsKeptEveryThreeMinutesAtMost(t *testing.T) {
+func TestLoopRunsUntilItIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var w waits
+		made := attempts{errs: []error{errPasses, errPasses}}
 		began := time.Now()
-		var (
-			last time.Time
-			kept time.Duration
-		)
-		loop := refusing()
-		loop.Keep = func(_ context.Context, refused time.Duration) {
-			gone := time.Since(began)
-			assert.GreaterOrEqual(t, refused, gone)
-			assert.LessOrEqual(t, refused, gone+time.Minute, "of the wait that begins, a minute is written down at most")
-			if !last.IsZero() {
-				assert.GreaterOrEqual(t, time.Since(last), 3*time.Minute)
-			}
-			last, kept = time.Now(), refused
-		}
-		refuse(t, loop, 10*time.Hour)
-		assert.Greater(t, kept, 6*time.Hour)
+		require.NoError(t, everyTenSeconds(&w).Run(t.Context(), made.make))
+		assert.Equal(t, []int{1, 2, 3}, made.numbers)
+		assert.Equal(t, 23*time.Second, time.Since(began))
+		assert.Equal(t, []error{errPasses, errPasses}, w.failed)
+		assert.Equal(t, []time.Duration{time.Second, 12 * time.Second}, w.elapsed, "since the first attempt began")
+		assert.Equal(t, []time.Duration{10 * time.Second, 10 * time.Second}, w.wait)
 	})
 }
 
-func TestTimeWithoutANetworkIsNotKept(t *testing.T) {
+func TestLoopWaitsAsItsPolicySays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loop := refusing()
-		loop.Reached = func() bool { return false }
-		loop.Keep = func(context.Context, time.Duration) { assert.Fail(t, "nobody has refused") }
-		attempts := refuse(t, loop, 24*time.Hour)
-		for i := range attempts[1:] {
-			require.LessOrEqual(t, attempts[i+1]-attempts[i], 151*time.Second)
+		var w waits
+		loop := everyTenSeconds(&w)
+		loop.Policy = backoff.Policy{Min: time.Second, Max: time.Hour}
+		made := attempts{errs: []error{errPasses, errPasses, errPasses}}
+		began := time.Now()
+		require.NoError(t, loop.Run(t.Context(), made.make))
+		total := 4 * time.Second
+		for i, wait := range w.wait {
+			shortest := time.Second
+			if i > 0 {
+				shortest = 5 * time.Second
+			}
+			assert.GreaterOrEqual(t, wait, shortest)
+			assert.LessOrEqual(t, wait, 3*shortest)
+			total += wait
 		}
+		assert.Equal(t, total, time.Since(began), "what it tells is what it waits")
 	})
 }
 
-func TestADeviceThatRestartsEveryMinuteTriesLessAndLess(t *testing.T) {
+func TestLoopEndsWithAFailureThatIsFinal(t *testing.T) {
+	for name, test := range map[string]struct {
+		errs  []error
+		max   int
+		want  error
+		tries int
+	}{
+		"at once":                          {[]error{errFinal}, 0, errFinal, 1},
+		"after one that could pass":        {[]error{errPasses, errFinal}, 0, errFinal, 2},
+		"because it may try once":          {[]error{errPasses}, 1, errPasses, 1},
+		"because it may try three times":   {[]error{errPasses, errPasses, errPasses}, 3, errPasses, 3},
+		"though it may try more than that": {[]error{errPasses, errFinal}, 3, errFinal, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var w waits
+				loop := everyTenSeconds(&w)
+				loop.MaxAttempts = test.max
+				made := attempts{errs: test.errs}
+				began := time.Now()
+				assert.Equal(t, test.want, loop.Run(t.Context(), made.make), "as the attempt gave it")
+				assert.Len(t, made.numbers, test.tries)
+				assert.Len(t, w.wait, test.tries-1, "no wait after the last")
+				assert.Equal(t, time.Duration(test.tries)*time.Second+time.Duration(test.tries-1)*10*time.Second, time.Since(began))
+			})
+		})
+	}
+}
+
+// What AWS has accepted is not tried again, whatever went wrong with the answer.
+func TestLoopThatIsDoneWithAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var kept time.Duration
-		const boots = 24 * 60
-		attempts, writes := make([]int, boots), make([]int, boots)
-		for boot := range boots {
-			loop := refusing()
-			loop.Refused = kept
-			loop.Keep = func(_ context.Context, refused time.Duration) {
-				kept = refused
-				writes[boot]++
-			}
-			attempts[boot] = len(refuse(t, loop, time.Minute))
-		}
-		sum := func(counts []int) (sum int) {
-			for _, n := range counts {
-				sum += n
-			}
-			return sum
-		}
-		assert.Less(t, sum(attempts[:60]), 60, "attempts in the first hour")
-		assert.Less(t, sum(attempts[boots-60:]), 30, "attempts in the last hour")
-		assert.Less(t, sum(writes[boots-60:]), 30, "writes in the last hour")
-		assert.LessOrEqual(t, kept, 24*time.Hour+time.Minute, "no more than has gone by")
+		var w waits
+		err := everyTenSeconds(&w).Run(t.Context(), func(context.Context, int) (bool, error) { return true, errPasses })
+		assert.Equal(t, errPasses, err)
+		assert.Empty(t, w.wait)
 	})
 }
 
-func TestARestartLeavesTimeForAnAttempt(t *testing.T) {
+// The context ends: in the first attempt, in a later one, in a wait, or before the next
+// wait would be over.
+func TestLoopEndsWithItsContext(t *testing.T) {
+	reason := errors.New("the operator pulled the plug")
+	cancelled := func(ctx context.Context, after time.Duration) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		time.AfterFunc(after, func() { cancel(reason) })
+		return ctx, func() { cancel(nil) }
+	}
+	for name, test := range map[string]struct {
+		begin       func(context.Context, time.Duration) (context.Context, context.CancelFunc)
+		after       time.Duration
+		is          []error
+		interrupted bool
+		lasts       time.Duration
+		told        int
+	}{
+		"cancelled in the first attempt":        {cancelled, 500 * time.Millisecond, []error{context.Canceled}, false, 500 * time.Millisecond, 0},
+		"cancelled in a later attempt":          {cancelled, 11500 * time.Millisecond, []error{context.Canceled}, true, 11500 * time.Millisecond, 1},
+		"cancelled in a wait":                   {cancelled, 5 * time.Second, []error{context.Canceled, reason}, true, 5 * time.Second, 1},
+		"a deadline in the first attempt":       {context.WithTimeout, 500 * time.Millisecond, []error{context.DeadlineExceeded}, false, 500 * time.Millisecond, 0},
+		"a deadline in a later attempt":         {context.WithTimeout, 11500 * time.Millisecond, []error{context.DeadlineExceeded}, true, 11500 * time.Millisecond, 1},
+		"a deadline before the wait is over":    {context.WithTimeout, 5 * time.Second, []error{context.DeadlineExceeded}, true, time.Second, 0},
+		"a deadline in the moment that it ends": {context.WithTimeout, 11 * time.Second, []error{context.DeadlineExceeded}, true, time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := test.begin(t.Context(), test.after)
+				defer cancel()
+				var w waits
+				made := attempts{errs: []error{errPasses, errPasses, errPasses}}
+				began := time.Now()
+				err := everyTenSeconds(&w).Run(ctx, made.make)
+				assert.Equal(t, test.lasts, time.Since(began))
+				assert.Len(t, w.wait, test.told, "a wait that does not begin is not told")
+				for _, is := range test.is {
+					assert.ErrorIs(t, err, is)
+				}
+				var interrupted *backoff.Interrupted
+				require.Equal(t, test.interrupted, errors.As(err, &interrupted))
+				if test.interrupted {
+					assert.Equal(t, errPasses, interrupted.Last)
+					assert.Equal(t, interrupted.Reason.Error(), err.Error())
+				}
+			})
+		})
+	}
+}
+
+// The claim may end before the next attempt could begin.
+func TestLoopEndsWhenWaitingIsOfNoUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for range 100 {
-			loop := refusing()
-			loop.Refused = 24 * time.Hour
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			began := time.Now()
-			err := loop.Run(ctx, func(context.Context, int) (bool, error) { return true, nil })
-			require.NoError(t, err)
-			require.LessOrEqual(t, time.Since(began), 30*time.Second)
-			cancel()
-		}
+		w := waits{err: errors.New("the claim ends first")}
+		made := attempts{errs: []error{errPasses}}
+		began := time.Now()
+		err := everyTenSeconds(&w).Run(t.Context(), made.make)
+		var interrupted *backoff.Interrupted
+		require.ErrorAs(t, err, &interrupted)
+		assert.Equal(t, backoff.Interrupted{Reason: w.err, Last: errPasses}, *interrupted)
+		assert.ErrorIs(t, err, w.err)
+		assert.Equal(t, time.Second, time.Since(began))
+		assert.Len(t, made.numbers, 1)
 	})
 }
 
-func TestTheWaitAfterARestartIsReported(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		done := errors.New("the claim ends first")
-		for _, veto := range []error{nil, done} {
-			loop := refusing()
-			loop.Refused = time.Hour
-			var told time.Duration
-			loop.Waiting = func(_ context.Context, failed error, elapsed, wait time.Duration) error {
-				assert.NoError(t, failed)
-				assert.Zero(t, elapsed)
-				told = wait
-				return veto
-			}
-			began := time.Now()
-			require.NoError(t, loop.Run(t.Context(), func(context.Context, int) (bool, error) { return true, nil }))
-			assert.NotZero(t, told)
-			if veto == nil {
-				assert.Equal(t, told, time.Since(began))
-			} else {
-				assert.Zero(t, time.Since(began))
-			}
-		}
-	})
+func TestSleep(t *testing.T) {
+	for name, test := range map[string]struct {
+		sleep func(context.Context, time.Duration) bool
+		d     time.Duration
+		whole bool
+		lasts time.Duration
+	}{
+		"to the end":              {backoff.Sleep, 2 * time.Second, true, 2 * time.Second},
+		"not at all":              {backoff.Sleep, 0, true, 0},
+		"less than that":          {backoff.Sleep, -time.Second, true, 0},
+		"beyond the context":      {backoff.Sleep, 4 * time.Second, false, 3 * time.Second},
+		"within it":               {backoff.SleepWithin, 2 * time.Second, true, 2 * time.Second},
+		"not within it":           {backoff.SleepWithin, 4 * time.Second, false, 0},
+		"within it to the moment": {backoff.SleepWithin, 3 * time.Second, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				began := time.Now()
+				assert.Equal(t, test.whole, test.sleep(ctx, test.d))
+				assert.Equal(t, test.lasts, time.Since(began))
+			})
+		})
+	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// failing is a listener whose Accept fails, once with each of its errors, and is
-// closed then.
+// failing is a listener whose Accept fails once with each of its errors, and then as a
+// closed one does.
 type failing struct {
 	errs  []error
 	calls []time.Time
@@ -44,12 +44,12 @@ func TestAcceptThatFails(t *testing.T) {
 	}{
 		{"goes on when the process has too many files open", []error{refused(syscall.EMFILE)}, []time.Duration{pause}},
 		{"goes on when the system has too many files open", []error{refused(syscall.ENFILE)}, []time.Duration{pause}},
-		{"goes on when the client has gone already", []error{refused(syscall.ECONNABORTED)}, []time.Duration{pause}},
-		{"goes on for as long as it takes", []error{refused(syscall.EMFILE), refused(syscall.EMFILE), refused(syscall.ENFILE)},
+		{"goes on when the client is already gone", []error{refused(syscall.ECONNABORTED)}, []time.Duration{pause}},
+		{"goes on after several errors in a row", []error{refused(syscall.EMFILE), refused(syscall.EMFILE), refused(syscall.ENFILE)},
 			[]time.Duration{pause, pause, pause}},
 		{"ends when the listener is closed", []error{net.ErrClosed, refused(syscall.EMFILE)}, nil},
 		{"ends with another error", []error{refused(syscall.EINVAL), refused(syscall.EMFILE)}, nil},
-		{"ends with an error that is not of the system", []error{errors.New("out of order"), refused(syscall.EMFILE)}, nil},
+		{"ends with an error that is not a system error", []error{errors.New("out of order"), refused(syscall.EMFILE)}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

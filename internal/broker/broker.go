@@ -37,12 +37,12 @@ type Handler interface {
 	Publish(*Conn, *packets.PublishPacket)
 }
 
-// Server serves MQTT on the connections of a listener. Its fields are not to be
-// changed once Serve was called.
+// Server serves MQTT on the connections of a listener. Its fields must not be
+// changed after Serve is called.
 type Server struct {
 	// Handler decides. It is required.
 	Handler Handler
-	// TLS is the configuration of the TLS layer. If it is nil there is none.
+	// TLS is the configuration of the TLS layer. If it is nil, there is no TLS.
 	TLS *tls.Config
 	// Closed, if set, is called when a connection is over, even if
 	// Handler.Connect was never called for it. What was sent before may still
@@ -77,7 +77,7 @@ func (s *Server) Serve(listener net.Listener) {
 
 	for {
 		raw, err := listener.Accept()
-		if passing(err) {
+		if temporary(err) {
 			time.Sleep(acceptPause)
 			continue
 		}
@@ -93,13 +93,12 @@ func (s *Server) Serve(listener net.Listener) {
 	}
 }
 
-// acceptPause is how long Serve waits before it accepts again after an error that
-// can pass.
+// acceptPause is how long Serve waits after a temporary error before it accepts again.
 const acceptPause = 50 * time.Millisecond
 
-// passing reports whether a later connection may be accepted although this one was
-// not: too many files are open, or the client has gone already.
-func passing(err error) bool {
+// temporary reports whether accepting may succeed later although it has failed now: too
+// many files are open, or the client is already gone.
+func temporary(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
 }
 
@@ -130,7 +129,7 @@ func (s *Server) add(raw net.Conn) *Conn {
 	return c
 }
 
-// remove forgets c, which has nothing left to abort.
+// remove forgets a connection that is over.
 func (s *Server) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

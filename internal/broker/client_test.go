@@ -14,8 +14,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
-// patience bounds every read of a client; nothing takes that long unless it
-// hangs.
+// patience is how long a client waits to read or write before its test fails. Nothing
+// takes that long unless it hangs.
 const patience = 20 * time.Second
 
 // permissive accepts everything, and sends a message to all who subscribed.
@@ -76,10 +76,27 @@ func serve(t *testing.T, handler *permissive, config *tls.Config, listener net.L
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(listener) })
 	t.Cleanup(func() {
-		server.Close()
-		serving.Wait()
+		within(t, "the end of the server", func() {
+			server.Close()
+			serving.Wait()
+		})
 	})
 	return server
+}
+
+// within fails the test if f does not return in time.
+func within(t testing.TB, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		require.FailNow(t, "waited in vain for "+what)
+	}
 }
 
 type client struct {
@@ -89,7 +106,7 @@ type client struct {
 
 func dial(t *testing.T, addr string) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	conn, err := net.DialTimeout("tcp", addr, patience)
 	require.NoError(t, err)
 	return newClient(t, conn)
 }

@@ -3,12 +3,12 @@ package broker
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
 // codec translates between packets as they are sent and those that the package
-// works with: the MQTT 3.1.1 packets that a [Handler] sees, and those of extended.go.
+// works with: those of MQTT 3.1.1 that a [Handler] sees, and those of packets.go.
 type codec interface {
-	// decode also makes the checks that paho's decoders leave out, which trust
-	// their input. Its error is a [Reason] where MQTT 5 has one.
+	// decode also makes the checks that paho's decoders, which trust their input,
+	// leave out. Its error is a [Reason] where MQTT 5 has a code for it.
 	decode(frame) (packets.ControlPacket, error)
-	// encode returns nothing for a packet that is not to be sent.
+	// encode returns nothing for a packet that must not be sent.
 	encode(packets.ControlPacket) []byte
 }
 

@@ -19,7 +19,7 @@ func (codec311) decode(f frame) (packets.ControlPacket, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A packet that does not encode to the bytes it came from was not one.
+	// A packet that does not encode to the bytes it came from is malformed.
 	var again bytes.Buffer
 	if err := p.Write(&again); err != nil || !bytes.Equal(again.Bytes(), whole) || !valid(p) {
 		return nil, errMalformed
@@ -31,7 +31,7 @@ func (codec311) decode(f frame) (packets.ControlPacket, error) {
 }
 
 func (codec311) encode(p packets.ControlPacket) []byte {
-	if _, ok := p.(*farewell); ok { // a server has none (MQTT 3.1.1 section 3.14)
+	if _, ok := p.(*farewell); ok { // only clients send DISCONNECT (MQTT 3.1.1 section 3.14)
 		return nil
 	}
 	var b bytes.Buffer

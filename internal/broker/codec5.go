@@ -9,15 +9,15 @@ import (
 )
 
 // codec5 is the codec of MQTT 5 for one connection, with the limits of AWS IoT
-// (mqtt, section MQTT 5 supported features). Of a CONNECT it keeps what its
-// later packets depend on.
+// (mqtt, section MQTT 5 supported features). It remembers what later packets depend
+// on.
 type codec5 struct {
 	keepAlive     uint16 // seconds, as the client asked
 	sessionExpiry bool   // the client asked for a session that outlives the connection
 	assignedID    string // if the client sent none
 	maxPacket     uint32 // bytes that the client takes; 0: any number
 
-	aliases map[uint16]string // the client's, to topics
+	aliases map[uint16]string // topics, by the aliases that the client has given them
 }
 
 func (c *codec5) decode(f frame) (packets.ControlPacket, error) {
@@ -57,8 +57,8 @@ func parse5(f frame) (packets5.Packet, error) {
 	if publish, ok := content.(*packets5.Publish); ok {
 		publish.Duplicate, publish.QoS, publish.Retain = f.first&8 != 0, f.first>>1&3, f.first&1 != 0
 	}
-	// Nothing of a DISCONNECT counts here, and the paho decoder insists on the
-	// reason code, which may be left out.
+	// The content of a DISCONNECT does not matter here, and the paho decoder fails if
+	// the reason code is left out, which is allowed.
 	if _, ok := content.(*packets5.Disconnect); ok {
 		return content, nil
 	}
@@ -74,27 +74,27 @@ func (c *codec5) connect(p *packets5.Connect) (packets.ControlPacket, error) {
 	connect.UsernameFlag, connect.Username = p.UsernameFlag, p.Username
 	connect.PasswordFlag, connect.Password = p.PasswordFlag, p.Password
 
-	of := p.Properties
+	properties := p.Properties
 	switch {
-	case of.AuthMethod != "":
+	case properties.AuthMethod != "":
 		return nil, errAuthMethod
-	case of.ReceiveMaximum != nil && *of.ReceiveMaximum == 0,
-		of.MaximumPacketSize != nil && *of.MaximumPacketSize == 0:
+	case properties.ReceiveMaximum != nil && *properties.ReceiveMaximum == 0,
+		properties.MaximumPacketSize != nil && *properties.MaximumPacketSize == 0:
 		return nil, errProperty
 	case p.WillFlag && p.WillQOS > 1:
 		return nil, errQoS
 	case p.WillFlag && !validTopic(p.WillTopic):
 		return nil, errWillTopic
 	}
-	if of.MaximumPacketSize != nil {
-		c.maxPacket = *of.MaximumPacketSize
+	if properties.MaximumPacketSize != nil {
+		c.maxPacket = *properties.MaximumPacketSize
 	}
 	if p.ClientID == "" {
 		c.assignedID = rand.Text()
 		connect.ClientIdentifier = c.assignedID
 	}
 	c.keepAlive = p.KeepAlive
-	c.sessionExpiry = of.SessionExpiryInterval != nil && *of.SessionExpiryInterval > 0
+	c.sessionExpiry = properties.SessionExpiryInterval != nil && *properties.SessionExpiryInterval > 0
 	return connect, nil
 }
 
@@ -178,13 +178,13 @@ func (c *codec5) encode(p packets.ControlPacket) []byte {
 		p.Write(&b)
 	}
 	if c.maxPacket > 0 && uint64(b.Len()) > uint64(c.maxPacket) {
-		return nil // as MQTT 5 section 3.1.2.11.4 has it
+		return nil // the server must not send it (MQTT 5 section 3.1.2.11.4)
 	}
 	return b.Bytes()
 }
 
-// reasons5 translates the return codes of a SUBACK. AWS IoT refuses only for
-// want of a permission.
+// reasons5 translates the return codes of a SUBACK. AWS IoT refuses a
+// filter only if a permission is missing.
 func reasons5(codes []byte) []byte {
 	reasons := make([]byte, len(codes))
 	for i, code := range codes {

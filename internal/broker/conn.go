@@ -25,16 +25,16 @@ type Conn struct {
 
 	delayed sync.WaitGroup // what After has started
 
-	properties *packets5.Properties // of the message that Handler.Publish has
+	properties *packets5.Properties // of the message that Handler.Publish is called with
 
 	mu            sync.Mutex
 	codec         codec
 	closed        bool
-	reason        error // for closed
-	answered      bool  // with a CONNACK
+	reason        error // why it is closed
+	answered      bool  // a CONNACK was sent
 	accepted      bool
 	keepAlive     time.Duration                  // 0: none
-	requested     map[string]packets5.SubOptions // what Handler.Subscribe has
+	requested     map[string]packets5.SubOptions // of the filters that Handler.Subscribe is called with
 	subscriptions map[string]subscription
 	packetID      uint16
 }
@@ -70,12 +70,9 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	return &state
 }
 
-// Done is closed when the connection is over, whoever ended it.
-func (c *Conn) Done() <-chan struct{} { return c.done }
-
-// Accept makes the connection the one with its client id, dropping an older
-// one, and lets the client use it. The connection ends when the client is
-// silent for one and a half times keepAlive; 0 means never.
+// Accept lets the client use the connection, and ends an older one with the same
+// client id. The connection ends when the client is silent for one and a half times
+// keepAlive; 0 means never.
 func (c *Conn) Accept(keepAlive time.Duration) {
 	c.mu.Lock()
 	if c.closed {
@@ -107,7 +104,8 @@ func (c *Conn) Acknowledge(p *packets.PublishPacket) {
 	}
 }
 
-// Filters returns the filters that the connection is subscribed to, in no order.
+// Filters returns the filters that the connection is subscribed to, in no particular
+// order.
 func (c *Conn) Filters() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,19 +113,19 @@ func (c *Conn) Filters() []string {
 }
 
 // Deliver sends a message to the client if it has subscribed to the topic, at
-// the lower of qos and the highest QoS of its matching subscriptions, and
-// reports whether it has.
+// the lower of qos and the highest QoS of its matching subscriptions. It reports
+// whether the client has subscribed.
 func (c *Conn) Deliver(topic string, payload []byte, qos byte) bool {
 	return c.deliver(&message{PublishPacket: newPublish(topic, payload, qos)}, false)
 }
 
-// Received returns the message that Handler.Publish has, for [Conn.Relay]. It may
-// be called until Handler.Publish returns.
+// Received returns the message that Handler.Publish is called with, for [Conn.Relay].
+// It must not be called once Handler.Publish has returned.
 func (c *Conn) Received(p *packets.PublishPacket) Message {
 	return Message{p, c.properties, c}
 }
 
-// Relay is [Conn.Deliver] for a message of a client.
+// Relay is [Conn.Deliver] for a message that a client has published.
 func (c *Conn) Relay(m Message) bool {
 	copied := newPublish(m.packet.TopicName, m.packet.Payload, m.packet.Qos)
 	copied.Retain = m.packet.Retain
@@ -193,8 +191,8 @@ func (c *Conn) SendRaw(b []byte) {
 	}
 }
 
-// After calls f when d has passed, unless the connection is over by then. With
-// a d of 0 it calls f at once, else from another goroutine.
+// After calls f when d has passed, unless the connection is over by then. If d is 0 it
+// calls f at once, otherwise from another goroutine.
 func (c *Conn) After(d time.Duration, f func()) {
 	if d <= 0 {
 		f()
@@ -216,13 +214,11 @@ func (c *Conn) After(d time.Duration, f func()) {
 	})
 }
 
-// Close ends the connection without waiting for the end. What was sent before
-// still reaches a client that reads.
-func (c *Conn) Close() { c.Fail(nil) }
-
-// Fail is Close for a reason, which is what [Server.Closed] gets unless there was
-// one before. If it is a [*Reason], a client of MQTT 5 is sent its code in a
-// DISCONNECT, or in a CONNACK if it still waits for that; others learn nothing.
+// Fail ends the connection, without waiting for the end. What was sent before still
+// reaches a client that reads. [Server.Closed] is called with the reason, which may be
+// nil, unless the connection was over already. If the reason is a [*Reason], a client
+// of MQTT 5 is sent its code in a DISCONNECT, or in a CONNACK if it is still waiting
+// for that. Clients of MQTT 3.1.1 are told nothing.
 func (c *Conn) Fail(reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,9 +235,9 @@ func (c *Conn) Fail(reason error) {
 	c.out.SetReadDeadline(time.Now()) // wakes the reader, which does the rest
 }
 
-// abort ends the connection at once. What was not sent yet is lost.
+// abort ends the connection at once. What has not been sent yet is lost.
 func (c *Conn) abort() {
-	c.Close()
+	c.Fail(nil)
 	c.out.Conn.Close()
 }
 
@@ -251,7 +247,7 @@ func (c *Conn) over() bool {
 	return c.closed
 }
 
-// extendLocked starts the keep-alive period anew (MQTT 3.1.1 section 3.1.2.10).
+// extendLocked restarts the keep-alive period (MQTT 3.1.1 section 3.1.2.10).
 func (c *Conn) extendLocked() {
 	if c.closed {
 		return

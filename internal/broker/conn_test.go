@@ -50,7 +50,7 @@ func TestMessagesAreRoutedByFilter(t *testing.T) {
 	}
 
 	sender.send(publishPacket("a/b", "two", 0))
-	assert.Equal(t, byte(0), expect[*packets.PublishPacket](receiver).Qos, "no higher than that of the message")
+	assert.Equal(t, byte(0), expect[*packets.PublishPacket](receiver).Qos, "not higher than that of the message")
 	expect[*packets.PublishPacket](weak)
 
 	for _, c := range []*client{sender, receiver, weak, other} {
@@ -100,10 +100,10 @@ func TestFirstPacket(t *testing.T) {
 		first []byte
 		reply []byte // before the connection is closed
 	}{
-		{"MQTT 3.1 is not spoken", frame(mqtt31), []byte{0x20, 2, 0, 1}},
+		{"MQTT 3.1", frame(mqtt31), []byte{0x20, 2, 0, 1}},
 		{"a password without a user name", frame(passwordOnly), []byte{0x20, 2, 0, 4}},
 		{"something else", frame(packets.NewControlPacket(packets.Pingreq)), nil},
-		{"a packet behind CONNECT", pipelined, nil},
+		{"a packet right after CONNECT", pipelined, nil},
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: " + strings.Repeat("x", 40)), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestAfterEndsWithTheConnection(t *testing.T) {
 	})
 }
 
-// Time is real, for the race detector to see what no clock has put in order.
+// Time is real here: virtual time would put things in an order, and hide races.
 func TestAfterOnAConnectionThatEnds(t *testing.T) {
 	conns := make(chan *broker.Conn)
 	server, addr := start(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
@@ -230,13 +230,8 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 		c.send(connectPacket("device"))
 		conn := provtest.Wait(t, conns)
 		others.Go(func() {
-			for open := true; open; {
+			for !conn.Over() {
 				conn.After(time.Nanosecond, func() {})
-				select {
-				case <-conn.Done():
-					open = false
-				default:
-				}
 			}
 			conn.After(time.Nanosecond, func() { assert.Fail(t, "called after the end") })
 		})
@@ -244,7 +239,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 		c.send(packets.NewControlPacket(packets.Disconnect))
 		c.closed()
 	}
-	others.Wait()
+	within(t, "the ends of all connections", others.Wait)
 	server.Close()
 }
 
@@ -255,7 +250,7 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 		server := &broker.Server{
 			Handler: &permissive{publish: func(c *broker.Conn, _ *packets.PublishPacket) {
 				c.SendRaw([]byte("the rest"))
-				c.Close()
+				c.Fail(nil)
 			}},
 			Closed: func(*broker.Conn, error) { closed <- time.Now() },
 		}
@@ -265,14 +260,14 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 		c.connect("device")
 		start := time.Now()
 		c.send(publishPacket("a", "", 0))
-		assert.Zero(t, (<-closed).Sub(start), "the client has not read a word")
+		assert.Zero(t, provtest.Wait(t, closed).Sub(start), "the client has not read anything yet")
 		rest, err := io.ReadAll(c.conn)
 		require.NoError(t, err)
 		assert.Equal(t, "the rest", string(rest))
 	})
 }
 
-func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
+func TestClientThatDoesNotReadDelaysNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := pipe.Listen()
 		server := serve(t, &permissive{}, nil, listener)
@@ -301,13 +296,13 @@ func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 	_, addr := start(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 		c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
-		c.Close()
+		c.Fail(nil)
 		c.SendRaw([]byte("too late"))
 	}}, nil)
 	c := connected(t, addr, "device")
 	c.send(publishPacket("a", "", 0))
-	// What is sent meanwhile makes a TCP socket that is simply closed throw
-	// away what its peer has not read.
+	// If the server simply closed a TCP socket with these bytes unread, the client
+	// would lose what it has not read yet.
 	c.conn.Write(make([]byte, 1<<10))
 	all, err := io.ReadAll(c.conn)
 	require.NoError(t, err)
@@ -321,7 +316,7 @@ func TestLastBytesArriveBeforeTheEndOfTLS(t *testing.T) {
 		listener := pipe.Listen()
 		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 			c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
-			c.After(time.Second, c.Close)
+			c.After(time.Second, func() { c.Fail(nil) })
 		}}, &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")}}, listener)
 		defer server.Close()
 		c := newClient(t, tls.Client(listener.Connect(t), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
@@ -356,7 +351,7 @@ func TestOverTLS(t *testing.T) {
 	assert.Equal(t, device.Leaf.Raw, state.PeerCertificates[0].Raw)
 }
 
-func TestWithoutTLSThereIsNoState(t *testing.T) {
+func TestTLSIsNilWithoutTLS(t *testing.T) {
 	var state *tls.ConnectionState
 	_, addr := start(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
 		state = c.TLS()
@@ -391,7 +386,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	server.Close()
 	c.closed()
 	silent.closed()
-	_, err := net.Dial("tcp", addr)
+	_, err := net.DialTimeout("tcp", addr, patience)
 	assert.Error(t, err)
 	require.Eventually(t, func() bool { return !running() }, 10*time.Second, 5*time.Millisecond)
 }

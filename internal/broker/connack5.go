@@ -39,7 +39,7 @@ func (c *codec5) connack(p *connack) *packets5.Connack {
 }
 
 // reason5 translates the return code of a CONNACK (MQTT 3.1.1 section 3.2.2.3,
-// and mqtt for the 7). Codes from 0x80 are those of MQTT 5 already.
+// and AWS's page mqtt for 7). Codes from 0x80 are those of MQTT 5 already.
 func reason5(code byte) byte {
 	switch code {
 	case packets.ErrRefusedBadProtocolVersion:

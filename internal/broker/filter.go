@@ -2,9 +2,9 @@ package broker
 
 import "strings"
 
-// ValidFilter reports whether a topic filter keeps the rules of MQTT 3.1.1
-// section 4.7: a # is the last level, and it and + stand alone in theirs.
-func ValidFilter(filter string) bool {
+// validFilter reports whether a topic filter keeps the rules of MQTT 3.1.1
+// section 4.7: # and + are whole levels, and # is the last one.
+func validFilter(filter string) bool {
 	if filter == "" || !validString(filter) {
 		return false
 	}
@@ -19,11 +19,11 @@ func ValidFilter(filter string) bool {
 	return true
 }
 
-// Match reports whether a valid topic filter matches a topic. A wildcard in the
+// match reports whether a valid topic filter matches a topic. A wildcard in the
 // first level matches no topic that starts with $ (MQTT 3.1.1 section 4.7.2).
 // Unlike in MQTT, a/# does not match a (mqtt, section AWS IoT differences from
 // MQTT specifications).
-func Match(filter, topic string) bool {
+func match(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(filter, "$") {
 		return false
 	}

@@ -47,7 +47,7 @@ func TestMatch(t *testing.T) {
 		{"a/+/#", "a/b", false},
 		{"a/+/#", "a/b/c", true},
 	} {
-		assert.Equal(t, test.want, Match(test.filter, test.topic), "%s and %s", test.filter, test.topic)
+		assert.Equal(t, test.want, match(test.filter, test.topic), "%s and %s", test.filter, test.topic)
 	}
 }
 
@@ -57,7 +57,7 @@ func TestValidFilter(t *testing.T) {
 		"sport/tennis#": false, "sport/tennis/#/ranking": false, "sport+": false, "##": false, "+a/b": false,
 		"": false, "a\x00b": false, "\xff": false,
 	} {
-		assert.Equal(t, want, ValidFilter(filter), "%q", filter)
+		assert.Equal(t, want, validFilter(filter), "%q", filter)
 	}
 }
 
@@ -66,15 +66,15 @@ func FuzzMatch(f *testing.F) {
 	f.Add("$SYS/#", "$SYS/uptime")
 	f.Add("a//b", "a//b")
 	f.Fuzz(func(t *testing.T, filter, topic string) {
-		if !ValidFilter(filter) || topic == "" || strings.ContainsAny(topic, "+#") {
+		if !validFilter(filter) || topic == "" || strings.ContainsAny(topic, "+#") {
 			return
 		}
 		require.Equal(t, matchLevels(strings.Split(filter, "/"), strings.Split(topic, "/")) &&
-			(topic[0] != '$' || filter[0] == '$'), Match(filter, topic))
+			(topic[0] != '$' || filter[0] == '$'), match(filter, topic))
 	})
 }
 
-// matchLevels is another way to say what Match does.
+// matchLevels does what match does, in another way.
 func matchLevels(filter, topic []string) bool {
 	switch {
 	case len(filter) > 0 && filter[0] == "#":

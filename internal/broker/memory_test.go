@@ -25,8 +25,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
-// clientsVariable is set to a number in a process that holds so many connections
-// for a test: clients in its own process would count as memory of the server.
+// clientsVariable is set in a process that holds connections for a test, to their
+// number. Clients in the test's own process would count as memory of the server.
 const clientsVariable = "BROKER_TEST_CLIENTS"
 
 func TestMain(m *testing.M) {
@@ -82,11 +82,11 @@ func holdConnections(clients int) error {
 }
 
 // measureConnections returns by how many bytes the memory of the server grows
-// for a connection over TLS 1.3 that has subscribed, and what of it is left
-// once the client is gone.
+// for a connection over TLS 1.3 that has subscribed, and how much of that is left once
+// the client is gone.
 func measureConnections(tb testing.TB, clients int) (held, left float64) {
 	tb.Helper()
-	command := exec.Command(os.Args[0])
+	command := exec.CommandContext(provtest.Context(tb), os.Args[0])
 	command.Env = append(os.Environ(), clientsVariable+"="+strconv.Itoa(clients))
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
@@ -122,7 +122,7 @@ func measureConnections(tb testing.TB, clients int) (held, left float64) {
 	}}
 	serving := make(chan struct{})
 	go func() { server.Serve(listener); close(serving) }()
-	defer func() { server.Close(); provtest.Wait(tb, serving) }()
+	defer within(tb, "the end of the server", func() { server.Close(); <-serving })
 
 	before := memory()
 	_, err = fmt.Fprintln(input, listener.Addr())
@@ -155,7 +155,7 @@ func TestConnectionsTakeLittleMemoryAndGiveItBack(t *testing.T) {
 }
 
 // BenchmarkIdleConnections holds 1,000 connections over TLS 1.3 whose clients,
-// in another process, have subscribed and say nothing more.
+// in another process, have subscribed and then stay silent.
 func BenchmarkIdleConnections(b *testing.B) {
 	var held, left float64
 	for b.Loop() {

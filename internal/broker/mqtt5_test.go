@@ -372,10 +372,10 @@ func TestFail(t *testing.T) {
 		connect, want []byte
 		accepted      bool
 	}{
-		{"MQTT 5 hears of it in a DISCONNECT", connect5, append(bytes.Clone(connack5), 0xe0, 2, 0x87, 0), true},
-		{"MQTT 5 hears of it in the CONNACK that it waits for", connect5, []byte{0x20, 3, 0, 0x87, 0}, false},
-		{"MQTT 3.1.1 hears nothing", frame(connectPacket("device")), []byte{0x20, 2, 0, 0}, true},
-		{"MQTT 3.1.1 hears nothing instead of a CONNACK", frame(connectPacket("device")), nil, false},
+		{"a client of MQTT 5 is told in a DISCONNECT", connect5, append(bytes.Clone(connack5), 0xe0, 2, 0x87, 0), true},
+		{"a client of MQTT 5 is told in the CONNACK that it waits for", connect5, []byte{0x20, 3, 0, 0x87, 0}, false},
+		{"a client of MQTT 3.1.1 is told nothing", frame(connectPacket("device")), []byte{0x20, 2, 0, 0}, true},
+		{"a client of MQTT 3.1.1 gets no CONNACK", frame(connectPacket("device")), nil, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ended := make(chan error, 1)

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxBacklog bounds what a client that does not read can make the server
-	// hold: 8 MiB, or 64 of the largest messages, besides what is being written.
+	// maxBacklog bounds how much a client that does not read can make the
+	// server keep: 8 MiB, or 64 of the largest messages, besides what is being written.
 	maxBacklog = 8 << 20
 	// lingering bounds how long a connection that the server has ended is kept
 	// so that the client can read the last bytes.
@@ -73,8 +73,8 @@ func (o *outbox) signal() {
 	}
 }
 
-// flush sends what is written until Close, and ends the stream. It closes the
-// connection where that can only be ended as a whole.
+// flush sends what is written until Close, and then ends the stream of the server. It
+// closes the whole connection if the stream cannot be ended by itself.
 func (o *outbox) flush() {
 	defer close(o.drained)
 	for range o.wake {
@@ -84,7 +84,7 @@ func (o *outbox) flush() {
 		o.mu.Unlock()
 		if _, err := o.Conn.Write(pending); err != nil {
 			o.Conn.Close()
-			// Nobody may be left waiting for room or for a token.
+			// From now on every Write fails.
 			o.Close()
 			return
 		}
@@ -100,7 +100,7 @@ func (o *outbox) flush() {
 }
 
 // finish closes the connection once the client has had time to read what it
-// was sent. It reads on, because TCP throws away what the client has not read
+// was sent. Meanwhile it reads, because TCP throws away what the client has not read
 // yet if a socket is closed with unread input.
 func (o *outbox) finish() {
 	o.Conn.SetReadDeadline(time.Now().Add(lingering))

@@ -1,7 +1,7 @@
 package broker
 
 // Reason codes for the end of a connection over MQTT 5. AWS IoT documents all of
-// them (mqtt, section MQTT reason codes) but BadAuthenticationMethod and
+// them (mqtt, section MQTT reason codes) except BadAuthenticationMethod and
 // PacketTooLarge, which MQTT 5 defines.
 const (
 	MalformedPacket                    byte = 0x81
@@ -27,28 +27,28 @@ type Reason struct {
 	Text string
 }
 
-// Error returns the text, which is not sent.
+// Error returns the text, which the client is not sent.
 func (r *Reason) Error() string { return r.Text }
 
 // Why a connection ends.
 var (
-	errBadConnect = &Reason{ProtocolError, "CONNECT is not one of MQTT 3.1.1 or MQTT 5"}
-	errEarly      = &Reason{ProtocolError, "the client has not waited for CONNACK"}
+	errBadConnect = &Reason{ProtocolError, "the CONNECT is for neither MQTT 3.1.1 nor MQTT 5"}
+	errEarly      = &Reason{ProtocolError, "the client did not wait for the CONNACK"}
 	errMalformed  = &Reason{MalformedPacket, "the packet is malformed"}
 	errNoConnect  = &Reason{ProtocolError, "the first packet is not CONNECT"}
 	errPayload    = &Reason{QuotaExceeded, "the payload is larger than 128 KB"}
 	errSilent     = &Reason{KeepAliveTimeout, "the client was silent for longer than its keep-alive allows"}
 	errTakenOver  = &Reason{SessionTakenOver, "another connection has the same client id"}
 	errTooLarge   = &Reason{PacketTooLarge, "the packet is too large"}
-	errUnexpected = &Reason{ProtocolError, "a packet that a client may not send"}
+	errUnexpected = &Reason{ProtocolError, "the client sent a packet of a type that is not allowed here"}
 )
 
-// Why a connection ends that only MQTT 5 can have.
+// Reasons for which only a connection over MQTT 5 can end.
 var (
 	errAuthMethod   = &Reason{BadAuthenticationMethod, "enhanced authentication is not supported"}
-	errProperty     = &Reason{ProtocolError, "a property has a value that it may not have"}
+	errProperty     = &Reason{ProtocolError, "a property has a value that is not allowed"}
 	errQoS          = &Reason{QoSNotSupported, "QoS 2 is not supported"}
 	errSubscription = &Reason{SubscriptionIdentifiersUnsupported, "subscription identifiers are not supported"}
 	errTopicAlias   = &Reason{TopicAliasInvalid, "the topic alias is out of range"}
-	errWillTopic    = &Reason{TopicNameInvalid, "the topic of the will is not a topic"}
+	errWillTopic    = &Reason{TopicNameInvalid, "the topic of the will is not valid"}
 )

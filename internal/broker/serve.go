@@ -39,8 +39,8 @@ func (c *Conn) read() error {
 			return err
 		}
 	}
-	// The buffer is small because an idle connection keeps it. A packet that
-	// does not fit is read past it.
+	// The buffer is small because an idle connection keeps it. A larger packet is
+	// read without it.
 	r := bufio.NewReaderSize(c.stream, 1<<10)
 	if err := c.readConnect(r); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *Conn) read() error {
 	return nil
 }
 
-// readConnect fails if the connection may not go on.
+// readConnect fails if the connection cannot go on.
 func (c *Conn) readConnect(r *bufio.Reader) error {
 	f, err := readFrame(r)
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *Conn) readConnect(r *bufio.Reader) error {
 	}
 	c.mu.Lock()
 	c.clientID = connect.ClientIdentifier
-	c.extendLocked() // the handler sets the pace from here
+	c.extendLocked() // until Accept there is no deadline
 	c.mu.Unlock()
 	c.server.Handler.Connect(c, connect)
 	return nil
@@ -110,7 +110,7 @@ func (c *Conn) refuse(code byte) {
 	c.Send(ack)
 }
 
-// handle fails if the connection may not go on.
+// handle fails if the connection cannot go on.
 func (c *Conn) handle(p packets.ControlPacket) error {
 	c.mu.Lock()
 	accepted := c.accepted

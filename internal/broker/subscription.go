@@ -16,10 +16,10 @@ func (c *Conn) Subscribed(topic string) bool {
 }
 
 // matchLocked combines the subscriptions that match a topic, if there are any. own
-// says that the message is the client's own.
+// means that the client itself has published the message.
 func (c *Conn) matchLocked(topic string, own bool) (all subscription, found bool) {
 	for filter, s := range c.subscriptions {
-		if Match(filter, topic) && !(own && s.noLocal) {
+		if match(filter, topic) && !(own && s.noLocal) {
 			all.qos = max(all.qos, s.qos)
 			all.retainAsPublished = all.retainAsPublished || s.retainAsPublished
 			found = true

@@ -8,7 +8,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// valid reports whether a packet from a client keeps the rules of MQTT that its
+// valid reports whether a packet from a client follows the rules of MQTT that the
 // encoding does not enforce.
 func valid(p packets.ControlPacket) bool {
 	switch p := p.(type) {
@@ -32,7 +32,7 @@ func validTopic(topic string) bool {
 
 func validFilters(filters []string) bool {
 	for _, filter := range filters {
-		if !ValidFilter(filter) {
+		if !validFilter(filter) {
 			return false
 		}
 	}

@@ -8,8 +8,8 @@ import (
 
 // wellFormed5 reports whether the fields of a packet of MQTT 5 from a client
 // fill it exactly. The paho decoder accepts a packet that is cut short, one with
-// bytes left over and properties that are there twice, and where an int has 32
-// bits it panics on a length that is too large.
+// bytes left over and one with a property given twice, and where an int has 32 bits it
+// panics on a length that is too large.
 func wellFormed5(f frame) bool {
 	flags := byte(0)
 	body := fields{rest: f.body}
@@ -49,7 +49,7 @@ func wellFormed5(f frame) bool {
 // fields takes the fields of a packet from its beginning (MQTT 5 section 1.5).
 type fields struct {
 	rest []byte
-	bad  bool // since a field was not as it must be; rest is empty then
+	bad  bool // a field was malformed; rest is empty then
 }
 
 func (f *fields) fail() { f.rest, f.bad = nil, true }
@@ -162,7 +162,7 @@ func (f *fields) property(id byte) {
 	case packets.PropUser:
 		f.text()
 		f.text()
-	default: // all others of a client are text
+	default: // all others that a client may send are text
 		f.text()
 	}
 }

@@ -35,9 +35,9 @@ var iotActions = []string{
 
 var actionForm = regexp.MustCompile(`^([a-z0-9-]+:[a-z0-9*?]+|\*)$`)
 
-// parseAction parses an action, in which * and ? are wildcards, and the case of
-// letters means nothing (IAM, "reference_policies_elements_action"). An action
-// of another service, such as greengrass:Discover, is taken as it is.
+// parseAction parses an action, in which * and ? are wildcards and upper and lower case
+// are the same (IAM, "reference_policies_elements_action"). The names of other
+// services' actions, such as greengrass:Discover, are not checked.
 func parseAction(text string) (pattern, error) {
 	text = strings.ToLower(text)
 	if !actionForm.MatchString(text) {

@@ -48,14 +48,14 @@ func TestAllowed(t *testing.T) {
 		{"a statement about another resource allows nothing", []string{allowB}, publish("a"), false},
 		{"one of several documents is enough", []string{allowB, allowA}, publish("a"), true},
 		{"a denial alone allows nothing", []string{denyA}, publish("b"), false},
-		{"a denial behind an allowance wins", []string{allowA, denyA}, publish("a"), false},
+		{"a denial after an allowance wins", []string{allowA, denyA}, publish("a"), false},
 		{"a denial before an allowance wins", []string{denyA, allowA}, publish("a"), false},
 		{"a denial in the same document wins", []string{statements(onTopic("Deny", "topic/a"), onTopic("Allow", "topic/*"))}, publish("a"), false},
 		{"a denial of another resource changes nothing", []string{denyA, allowB}, publish("b"), true},
 
 		{"a resource has its type", []string{allowA}, iotpolicy.Request{Action: iotpolicy.Publish, Resource: "topicfilter/a"}, false},
 		{"an action is not another one", []string{allowA}, iotpolicy.Request{Action: iotpolicy.Receive, Resource: "topic/a"}, false},
-		{"the case of letters in a resource matters", []string{allowA}, publish("A"), false},
+		{"upper and lower case differ in a resource", []string{allowA}, publish("A"), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var documents []*iotpolicy.Document
@@ -69,8 +69,8 @@ func TestAllowed(t *testing.T) {
 
 func TestActions(t *testing.T) {
 	all := []iotpolicy.Action{iotpolicy.Connect, iotpolicy.Publish, iotpolicy.RetainPublish, iotpolicy.Receive, iotpolicy.Subscribe}
-	// IAM, "reference_policies_elements_action": the case of letters means
-	// nothing, and * and ? are wildcards.
+	// IAM, "reference_policies_elements_action": upper and lower case
+	// are the same, and * and ? are wildcards.
 	for _, test := range []struct {
 		action string // as JSON
 		want   []iotpolicy.Action
@@ -132,7 +132,7 @@ func TestResources(t *testing.T) {
 		{"some/*/topic is the filter with +, too", "arn:aws:iot:us-east-1:123456789012:topicfilter/some/*/topic", "topicfilter/some/+/topic", nil, true},
 		{"# is that filter", "arn:aws:iot:us-east-1:123456789012:topicfilter/#", "topicfilter/#", nil, true},
 		{"# is no other filter", "arn:aws:iot:us-east-1:123456789012:topicfilter/#", "topicfilter/a", nil, false},
-		{"a reserved topic begins no variable", "arn:aws:iot:us-east-1:123456789012:topic/$aws/certificates/create/*", "topic/$aws/certificates/create/json", nil, true},
+		{"the $ of a reserved topic does not begin a variable", "arn:aws:iot:us-east-1:123456789012:topic/$aws/certificates/create/*", "topic/$aws/certificates/create/json", nil, true},
 
 		// "iot-policy-variables" and "thing-policy-variables".
 		{"the client id", "arn:aws:iot:us-east-1:123456789012:topic/my/topic/${iot:ClientId}", "topic/my/topic/client1", onThing, true},
@@ -147,13 +147,13 @@ func TestResources(t *testing.T) {
 		{"a client id * is no wildcard", "arn:aws:iot:us-east-1:123456789012:topic/${iot:ClientId}/a", "topic/anything/a", map[string]string{"iot:ClientId": "*"}, false},
 		{"a client id * is itself", "arn:aws:iot:us-east-1:123456789012:topic/${iot:ClientId}/a", "topic/*/a", map[string]string{"iot:ClientId": "*"}, true},
 		{"a client id ? is no wildcard", "arn:aws:iot:us-east-1:123456789012:topic/${iot:ClientId}/a", "topic/x/a", map[string]string{"iot:ClientId": "?"}, false},
-		{"a client id that looks like a variable is none", "arn:aws:iot:us-east-1:123456789012:topic/${iot:ClientId}", "topic/thing1", map[string]string{"iot:ClientId": "${iot:Connection.Thing.ThingName}", "iot:Connection.Thing.ThingName": "thing1"}, false},
+		{"a client id that looks like a variable is not one", "arn:aws:iot:us-east-1:123456789012:topic/${iot:ClientId}", "topic/thing1", map[string]string{"iot:ClientId": "${iot:Connection.Thing.ThingName}", "iot:Connection.Thing.ThingName": "thing1"}, false},
 		// "basic-policy-variables" warns of this client id.
 		{"a client id + gives the filter with +", "arn:aws:iot:us-east-1:123456789012:topicfilter/my/${iot:ClientId}/topic", "topicfilter/my/+/topic", map[string]string{"iot:ClientId": "+"}, true},
 
 		// IAM, "reference_policies_variables".
-		{"the name of a variable in other letters", "arn:aws:iot:us-east-1:123456789012:topic/${IOT:clientid}", "topic/client1", onThing, true},
-		{"the name that is equal goes first", "arn:aws:iot:us-east-1:123456789012:topic/${iot:Connection.Thing.Attributes[a]}", "topic/lower", map[string]string{"iot:Connection.Thing.Attributes[A]": "upper", "iot:Connection.Thing.Attributes[a]": "lower"}, true},
+		{"the name of a variable in another case", "arn:aws:iot:us-east-1:123456789012:topic/${IOT:clientid}", "topic/client1", onThing, true},
+		{"an exact match of the name takes precedence", "arn:aws:iot:us-east-1:123456789012:topic/${iot:Connection.Thing.Attributes[a]}", "topic/lower", map[string]string{"iot:Connection.Thing.Attributes[A]": "upper", "iot:Connection.Thing.Attributes[a]": "lower"}, true},
 		{"${*} is the character", "arn:aws:iot:us-east-1:123456789012:topic/${*}", "topic/*", nil, true},
 		{"${*} is no wildcard", "arn:aws:iot:us-east-1:123456789012:topic/${*}", "topic/a", nil, false},
 		{"${?} is the character", "arn:aws:iot:us-east-1:123456789012:topic/${?}", "topic/?", nil, true},
@@ -171,7 +171,7 @@ func TestResources(t *testing.T) {
 	}
 }
 
-// A matcher that tries every end of every wildcard would not come back.
+// A matcher that tries every end of every wildcard would not finish.
 func TestManyWildcards(t *testing.T) {
 	document := parse(t, statements(onTopic("Allow", "topic/"+strings.Repeat("*a", 500)+"*b")))
 	topic := strings.Repeat("a", 4000)
@@ -260,7 +260,7 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-func TestAConditionLimitsADenial(t *testing.T) {
+func TestConditionLimitsADenial(t *testing.T) {
 	document := parse(t, statements(
 		onTopic("Allow", "topic/*"),
 		`{"Effect": "Deny", "Action": "iot:Publish", "Resource": "*", "Condition": {"StringEquals": {"iot:ClientId": "thing1"}}}`,

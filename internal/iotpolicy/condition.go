@@ -37,8 +37,8 @@ type condition struct {
 	values []pattern
 }
 
-// holds reports whether the condition is met. A key that the connection has no
-// value for matches nothing: a negated condition is met then.
+// holds reports whether the condition is met. A key for which the connection has no
+// value matches nothing, so a negated condition is met.
 func (c condition) holds(request Request) bool {
 	if c.set != noSetOperator {
 		return c.holdsForSet(request)
@@ -50,8 +50,8 @@ func (c condition) holds(request Request) bool {
 	return c.accepts(actual, request.Variables)
 }
 
-// accepts compares one value of the key. A value of the condition in which a
-// variable has no value matches nothing.
+// accepts compares one value of the key. A value of the condition matches nothing if
+// one of its variables has no value.
 func (c condition) accepts(actual string, known variables) bool {
 	matched := slices.ContainsFunc(c.values, func(value pattern) bool {
 		symbols, ok := value.resolve(known)
@@ -97,9 +97,9 @@ func parseConditions(members map[string]any) ([]condition, error) {
 	return conditions, nil
 }
 
-// parseCondition parses the values that a key is compared with. They may be an
-// empty list only where that says that the key has no value, as in AWS IoT's
-// example with ForAllValues:StringEquals ("connect-policy").
+// parseCondition parses the values that a key is compared with. An empty list
+// is allowed only where it means that the key has no value, as in AWS IoT's example with
+// ForAllValues:StringEquals ("connect-policy").
 func parseCondition(operator operator, key string, element any) (condition, error) {
 	if err := checkSetOperator(operator.set, key); err != nil {
 		return condition{}, err

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fleetprov/fleetprov/internal/strictjson"
 )
 
 // The sizes that AWS IoT's API takes (API reference, "API_CreatePolicy").
@@ -24,13 +26,13 @@ type Document struct {
 // document of more than 2,048 characters besides white space, a Version other than
 // 2012-10-17, a resource that is not an ARN, and an element given twice; what allows
 // less than it seems to, such as an action that AWS IoT does not define; and what
-// this package does not support. The error names the first defect, and the
-// statement that has it, counted from 1.
+// this package does not support. The error names the first defect, and
+// the number of the statement that has it, counted from 1.
 func Parse(document []byte) (*Document, error) {
 	if err := checkSize(document); err != nil {
 		return nil, err
 	}
-	value, err := decodeJSON(document)
+	value, err := strictjson.Decode(document)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +77,9 @@ func checkSize(document []byte) error {
 	return nil
 }
 
-// unsupported are the elements of IAM's policy language that AWS IoT's pages do
-// not show: a policy applies to the certificate that it is attached to, and
-// nothing says how the negations would be evaluated.
+// unsupported are the elements of IAM's policy language that AWS IoT's pages do not
+// mention: a policy applies to the certificate that it is attached to, and no page says
+// how negations would be evaluated.
 var unsupported = []string{"NotAction", "NotPrincipal", "NotResource", "Principal"}
 
 func checkElements(members map[string]any, known ...string) error {

@@ -26,16 +26,16 @@ func TestParseRefuses(t *testing.T) {
 		{"nothing", ``, "unexpected end of JSON input"},
 		{"half a document", `{"Version": "2012-10-17", "Statement": [`, "unexpected end of JSON input"},
 		{"two documents", statements(onTopic("Allow", "topic/a")) + `{}`, "invalid character '{' after top-level value"},
-		{"no object", `["2012-10-17"]`, "a policy document is a JSON object"},
+		{"not an object", `["2012-10-17"]`, "a policy document is a JSON object"},
 		{"null", `null`, "a policy document is a JSON object"},
 
 		// "example-iot-policies-elements": must be set to "2012-10-17".
 		{"no version", `{"Statement": []}`, `the Version must be "2012-10-17"`},
 		{"the version before", `{"Version": "2008-10-17", "Statement": []}`, `the Version must be "2012-10-17"`},
-		{"a version that is no string", `{"Version": {}, "Statement": []}`, `the Version must be "2012-10-17"`},
+		{"a version that is not a string", `{"Version": {}, "Statement": []}`, `the Version must be "2012-10-17"`},
 		{"no statement", `{"Version": "2012-10-17"}`, "the Statement is missing or empty"},
 		{"an empty list of statements", statements(), "the Statement is missing or empty"},
-		{"a statement that is no object", statements(`"Allow"`), "statement 1: a statement is a JSON object"},
+		{"a statement that is not an object", statements(`"Allow"`), "statement 1: a statement is a JSON object"},
 		{"the second statement", statements(onTopic("Allow", "topic/a"), `{}`), `statement 2: the Effect must be "Allow" or "Deny"`},
 		{"an unknown element of the document", `{"Version": "2012-10-17", "Statements": []}`, `unknown element "Statements"`},
 		// IAM, "reference_policies_grammar": no Id in a policy of an identity.
@@ -45,7 +45,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an element given twice", `{"Version": "2012-10-17", "Version": "2012-10-17"}`, `"Version" is given twice`},
 		{"an effect given twice", statements(`{"Effect": "Allow", "Effect": "Deny"}`), `"Effect" is given twice`},
 		{"a condition key given twice", withCondition(`{"StringEquals": {"iot:ClientId": "a", "iot:ClientId": "b"}}`), `"iot:ClientId" is given twice`},
-		{"a Sid that is no string", statements(`{"Sid": 1}`), "statement 1: the Sid must be a string"},
+		{"a Sid that is not a string", statements(`{"Sid": 1}`), "statement 1: the Sid must be a string"},
 
 		{"a principal", statements(`{"Principal": "*", "Effect": "Allow"}`), "statement 1: Principal is not supported"},
 		{"NotPrincipal", statements(`{"NotPrincipal": "*"}`), "statement 1: NotPrincipal is not supported"},
@@ -53,11 +53,11 @@ func TestParseRefuses(t *testing.T) {
 		{"NotResource", statements(`{"Effect": "Allow", "Action": "iot:Publish", "NotResource": "*"}`), "statement 1: NotResource is not supported"},
 
 		{"an unknown effect", statements(`{"Effect": "allow"}`), `statement 1: the Effect must be "Allow" or "Deny"`},
-		{"an effect that is no string", statements(`{"Effect": ["Allow"]}`), `statement 1: the Effect must be "Allow" or "Deny"`},
+		{"an effect that is not a string", statements(`{"Effect": ["Allow"]}`), `statement 1: the Effect must be "Allow" or "Deny"`},
 
 		{"no action", statements(`{"Effect": "Allow", "Resource": "*"}`), "statement 1: the Action is missing or empty"},
 		{"an empty list of actions", withAction(`[]`), "statement 1: the Action is missing or empty"},
-		{"an action that is no string", withAction(`["iot:Publish", null]`), "statement 1: the Action must be a string or a list of strings"},
+		{"an action that is not a string", withAction(`["iot:Publish", null]`), "statement 1: the Action must be a string or a list of strings"},
 		{"a misspelled action", withAction(`"iot:Suscribe"`), `statement 1: Action "iot:Suscribe": AWS IoT has no such policy action`},
 		{"a wildcard that no action matches", withAction(`"iot:Create*"`), `statement 1: Action "iot:Create*": AWS IoT has no such policy action`},
 		{"an action without its service", withAction(`"Connect"`), `statement 1: Action "Connect": an action is a service, a colon and a name, such as iot:Connect`},
@@ -67,21 +67,21 @@ func TestParseRefuses(t *testing.T) {
 
 		{"no resource", statements(`{"Effect": "Allow", "Action": "iot:Publish"}`), "statement 1: the Resource is missing or empty"},
 		{"an empty list of resources", withResource(`[]`), "statement 1: the Resource is missing or empty"},
-		{"a resource that is no string", withResource(`{"a": "b"}`), "statement 1: the Resource must be a string or a list of strings"},
+		{"a resource that is not a string", withResource(`{"a": "b"}`), "statement 1: the Resource must be a string or a list of strings"},
 		{"a topic without its ARN", withResource(`"topic/a"`), `statement 1: Resource "topic/a": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
 		{"an ARN without its account", withResource(`"arn:aws:iot:us-east-1:topic/a"`), `statement 1: Resource "arn:aws:iot:us-east-1:topic/a": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
 		{"an ARN without its partition", withResource(`"arn::iot:us-east-1:1:topic/a"`), `statement 1: Resource "arn::iot:us-east-1:1:topic/a": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
 		{"an ARN without its resource", withResource(`"arn:aws:iot:us-east-1:1:"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
 		{"a list within a string", withResource(`"[\"arn:aws:iot:us-east-1:1:topic/a\"]"`), `statement 1: Resource "[\"arn:aws:iot:us-east-1:1:topic/a\"]": a resource is * or an ARN, such as arn:aws:iot:us-east-1:123456789012:topic/a/b`},
-		{"a resource of another service", withResource(`"arn:aws:s3:us-east-1:1:bucket/a"`), `statement 1: Resource "arn:aws:s3:us-east-1:1:bucket/a": the resource is not one of AWS IoT`},
+		{"a resource of another service", withResource(`"arn:aws:s3:us-east-1:1:bucket/a"`), `statement 1: Resource "arn:aws:s3:us-east-1:1:bucket/a": the resource does not belong to AWS IoT`},
 		// IAM, "reference_policies_variables": not before the fifth colon.
-		{"a variable as the account", withResource(`"arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a"`), `statement 1: Resource "arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a": a variable can stand only behind the account`},
+		{"a variable as the account", withResource(`"arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a"`), `statement 1: Resource "arn:aws:iot:us-east-1:${aws:PrincipalAccount}:topic/a": variables are allowed only after the account`},
 		{"a variable that does not end", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:ClientId"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:ClientId": a variable has no closing brace`},
-		{"a variable without a name", withResource(`"arn:aws:iot:us-east-1:1:topic/${}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${}": ${} is no variable; one with a default value is not supported`},
-		{"a variable with a default value", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}": ${iot:ClientId, 'a'} is no variable; one with a default value is not supported`},
-		{"a variable in a variable", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:${a}}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:${a}}": ${iot:${a} is no variable; one with a default value is not supported`},
+		{"a variable without a name", withResource(`"arn:aws:iot:us-east-1:1:topic/${}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${}": ${} is not a variable; variables with a default value are not supported`},
+		{"a variable with a default value", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:ClientId, 'a'}": ${iot:ClientId, 'a'} is not a variable; variables with a default value are not supported`},
+		{"a variable in a variable", withResource(`"arn:aws:iot:us-east-1:1:topic/${iot:${a}}"`), `statement 1: Resource "arn:aws:iot:us-east-1:1:topic/${iot:${a}}": ${iot:${a} is not a variable; variables with a default value are not supported`},
 
-		{"a condition that is no object", withCondition(`null`), "statement 1: the Condition must be a JSON object"},
+		{"a condition that is not an object", withCondition(`null`), "statement 1: the Condition must be a JSON object"},
 		{"an unknown operator", withCondition(`{"StringEqual": {"iot:ClientId": "a"}}`), `statement 1: the condition operator "StringEqual" is not supported`},
 		{"Null", withCondition(`{"Null": {"iot:ClientId": "true"}}`), `statement 1: the condition operator "Null" is not supported`},
 		{"IfExists", withCondition(`{"StringEqualsIfExists": {"iot:ClientId": "a"}}`), `statement 1: the condition operator "StringEqualsIfExists" is not supported`},
@@ -103,7 +103,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an operator without keys", withCondition(`{"StringEquals": "a"}`), "statement 1: the StringEquals must be a JSON object"},
 		{"a key without a value", withCondition(`{"StringEquals": {"iot:ClientId": []}}`), `statement 1: StringEquals of "iot:ClientId": the value is missing or empty`},
 		{"a value that is an object", withCondition(`{"StringEquals": {"iot:ClientId": {}}}`), `statement 1: StringEquals of "iot:ClientId": a value is a string, a number or a Boolean`},
-		{"a Boolean that is none", withCondition(`{"Bool": {"iot:Connection.Thing.IsAttached": "yes"}}`), `statement 1: Bool of "iot:Connection.Thing.IsAttached": "yes" is not true or false`},
+		{"a Boolean that is neither true nor false", withCondition(`{"Bool": {"iot:Connection.Thing.IsAttached": "yes"}}`), `statement 1: Bool of "iot:Connection.Thing.IsAttached": "yes" is not true or false`},
 		{"a value with a broken variable", withCondition(`{"StringEquals": {"iot:ClientId": "${"}}`), `statement 1: StringEquals of "iot:ClientId": "${": a variable has no closing brace`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

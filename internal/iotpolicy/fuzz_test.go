@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 			allowed := iotpolicy.Allowed([]*iotpolicy.Document{document}, request)
 			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document, document}, request), "the same document twice")
 			request.Action = "iot:publish"
-			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document}, request), "an action in small letters")
+			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document}, request), "an action in lower case")
 			request.Values = map[string][]string{"iot:ConnectAttributes": {}}
 			require.Equal(t, allowed, iotpolicy.Allowed([]*iotpolicy.Document{document}, request), "a key with no values")
 
@@ -41,8 +41,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzMatch compares what a resource matches, and what a variable in it does,
-// with a matcher that keeps every possibility.
+// FuzzMatch compares the matching of resources, with and without a variable, with a
+// matcher that keeps track of every possibility.
 func FuzzMatch(f *testing.F) {
 	f.Add("topic/a/*", "topic/a/b/c", "c1")
 	f.Add("*a*a*a*b", "aaaaaaaa", "")

@@ -11,9 +11,9 @@
 //
 // The region and the account of a resource are not compared, so documents with
 // placeholders there can be evaluated as they are. The condition operators are
-// Bool and those for strings, and ForAllValues: and ForAnyValue: may stand before
-// the latter. All others, NotAction and NotResource are refused by [Parse]
-// instead of being evaluated wrongly.
+// Bool and those for strings, and ForAllValues: and ForAnyValue: may come
+// before the latter. [Parse] refuses other operators, NotAction and NotResource, which
+// would be evaluated wrongly.
 package iotpolicy
 
 // Action is an operation that a policy allows or denies.
@@ -34,27 +34,27 @@ const (
 type Request struct {
 	Action Action
 
-	// Resource is the part of the resource's ARN behind the account, for
+	// Resource is the part of the resource's ARN after the account, for
 	// example client/ID for Connect, topic/TOPIC for Publish, RetainPublish and
 	// Receive, and topicfilter/FILTER for Subscribe ("iot-action-resources").
 	Resource string
 
-	// Variables are what is known of the connection, by the name of the
-	// policy variable, for example iot:ClientId and
-	// iot:Connection.Thing.ThingName. A variable without a value, as the thing
-	// name of a certificate that is attached to no thing, is absent.
+	// Variables are the values of policy variables, by name, for example
+	// iot:ClientId and iot:Connection.Thing.ThingName. A variable that has no
+	// value is left out, such as the thing name of a certificate that is attached
+	// to no thing.
 	Variables map[string]string
 
 	// Values are the values of the condition keys that can have several, by
 	// name. AWS IoT has iot:ConnectAttributes, for Connect: PersistentConnect if
-	// the session is to be a persistent one, and LastWill if there is a will
+	// the client asks for a persistent session, and LastWill if there is a will
 	// ("mqtt", "Using connectAttributes"). Only conditions with ForAllValues: or
 	// ForAnyValue: see them; they are not variables.
 	Values map[string][]string
 }
 
-// Allowed reports whether the documents together allow the request: a statement
-// of one of them allows it, and none denies it ("iot-policies").
+// Allowed reports whether the documents together allow the request: at least one
+// statement allows it, and none denies it ("iot-policies").
 func Allowed(documents []*Document, request Request) bool {
 	allowed := false
 	for _, document := range documents {

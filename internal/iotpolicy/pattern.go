@@ -14,7 +14,7 @@ const (
 // pattern is text with wildcards and variables.
 type pattern []segment
 
-// segment is a run of symbols, and the variable behind it, if any.
+// segment is a run of symbols, and the variable that follows, if any.
 type segment struct {
 	symbols  []rune
 	variable string
@@ -47,7 +47,7 @@ func parsePattern(text string, wildcards bool) (pattern, error) {
 		case name == "*" || name == "?" || name == "$":
 			symbols = append(symbols, rune(name[0]))
 		case name == "" || strings.ContainsAny(name, "${'"):
-			return nil, errors.New("${" + name + "} is no variable; one with a default value is not supported")
+			return nil, errors.New("${" + name + "} is not a variable; variables with a default value are not supported")
 		default:
 			parsed = append(parsed, segment{symbols, name})
 			symbols = nil
@@ -64,8 +64,8 @@ func (p pattern) matches(text string, known variables) bool {
 	return ok && match(symbols, text)
 }
 
-// resolve puts the values of the variables into the pattern. They stand for
-// themselves, so a client id * is no wildcard.
+// resolve puts the values of the variables into the pattern. Wildcards in them are
+// ordinary characters, so the client id * matches only itself.
 func (p pattern) resolve(known variables) (symbols []rune, ok bool) {
 	for _, segment := range p {
 		symbols = append(symbols, segment.symbols...)
@@ -81,14 +81,14 @@ func (p pattern) resolve(known variables) (symbols []rune, ok bool) {
 	return symbols, true
 }
 
-// match reports whether the symbols match all of the text. When it fails behind
-// a *, that * takes one character more; an earlier one need not, because
-// whatever it could reach, the later one reaches. So the time is at most the
-// product of the lengths.
+// match reports whether the symbols match all of the text. When it fails after a
+// *, that * takes one more character. Earlier ones need not be tried again, because the
+// last one can reach whatever they could. So the time is at most the product of the
+// lengths.
 func match(symbols []rune, text string) bool {
 	characters := []rune(text)
 	s, c := 0, 0
-	star, taken := -1, 0 // the last * met, and the end of what it takes
+	star, taken := -1, 0 // the last * so far, and the end of what it takes
 	for c < len(characters) {
 		switch {
 		case s < len(symbols) && symbols[s] == anyText:

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// parseResource parses an ARN of AWS IoT, or the * that stands for all of them,
-// and returns the pattern of what is behind the account. Variables may stand
-// there only (IAM, "reference_policies_variables").
+// parseResource parses an ARN of AWS IoT, or the * that stands for all of them, and
+// returns the pattern of the part after the account, the only part in which variables
+// are allowed (IAM, "reference_policies_variables").
 func parseResource(text string) (pattern, error) {
 	if text == "*" {
 		return parsePattern(text, true)
@@ -18,10 +18,10 @@ func parseResource(text string) (pattern, error) {
 	}
 	partition, service, region, account, resource := fields[1], fields[2], fields[3], fields[4], fields[5]
 	if strings.Contains(partition+service+region+account, "${") {
-		return nil, errors.New("a variable can stand only behind the account")
+		return nil, errors.New("variables are allowed only after the account")
 	}
 	if service != "iot" {
-		return nil, errors.New("the resource is not one of AWS IoT")
+		return nil, errors.New("the resource does not belong to AWS IoT")
 	}
 	return parsePattern(resource, true)
 }

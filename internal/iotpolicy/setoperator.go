@@ -32,8 +32,8 @@ func parseOperator(name string) (parsed operator, ok bool) {
 	return parsed, ok && !parsed.boolean && (parsed.set == forAllValues || parsed.set == forAnyValue)
 }
 
-// checkSetOperator refuses the condition that IAM says needs a set operator:
-// nothing says what it means without one.
+// checkSetOperator refuses a condition without a set operator if its key can have
+// several values. IAM requires one there, and does not say what happens otherwise.
 func checkSetOperator(set setOperator, key string) error {
 	if set == noSetOperator && strings.EqualFold(key, connectAttributes) {
 		return errors.New("a key with several values needs ForAllValues: or ForAnyValue: before the operator")
@@ -41,9 +41,9 @@ func checkSetOperator(set setOperator, key string) error {
 	return nil
 }
 
-// holdsForSet reports whether the condition is met by all values of the key, or
-// by any. If the key has no value, ForAllValues is met and ForAnyValue is not, even
-// if the operator is negated.
+// holdsForSet reports whether all values of the key meet the condition, or any of them.
+// If the key has no value, ForAllValues is met and ForAnyValue is not, even if the
+// operator is negated.
 func (c condition) holdsForSet(request Request) bool {
 	values := request.valuesOf(c.key)
 	if c.set == forAnyValue {
@@ -52,8 +52,8 @@ func (c condition) holdsForSet(request Request) bool {
 	return !slices.ContainsFunc(values, func(value string) bool { return !c.accepts(value, request.Variables) })
 }
 
-// valuesOf returns the values of a key, or the value of one that can have one. An
-// empty string is no value (IAM, "reference_policies_elements_condition_operators").
+// valuesOf returns the values of a key, which may be one that can have only one value.
+// An empty string does not count as a value (IAM, "reference_policies_elements_condition_operators").
 func (r Request) valuesOf(key string) []string {
 	values, known := lookup(r.Values, key)
 	if !known {

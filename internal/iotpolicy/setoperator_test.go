@@ -67,7 +67,7 @@ func TestSetOperators(t *testing.T) {
 		{"all of a missing key are among no values", allOfNone, missing, true},
 
 		// IAM, "reference_policies_elements_condition_operators": an empty string
-		// is no value. So is an empty list.
+		// is not a value. An empty list has none either.
 		{"all of no values", allTags, tags(), true},
 		{"all of an empty string", allTags, tags(""), true},
 		{"any of no values", anyTag, tags(), false},
@@ -75,12 +75,12 @@ func TestSetOperators(t *testing.T) {
 		{"any but the values, of an empty string", anyBut, tags(""), false},
 		{"all of an empty string are among no values", allOfNone, tags(""), true},
 
-		{"the key in other letters", anyTag, map[string][]string{"AWS:tagkeys": {"environment"}}, true},
+		{"the key in another case", anyTag, map[string][]string{"AWS:tagkeys": {"environment"}}, true},
 		{"without a set operator, a value is not seen", ofOneValue, tags("environment"), false},
 		{"without a set operator, a value is not seen to be equal", notOfOne, tags("environment"), true},
 
 		// IAM, "reference_policies_variables", and the first of the pages above:
-		// a key with several values is no variable.
+		// a key with several values is not a variable.
 		{"a variable beside a wildcard", `{"ForAllValues:StringLike": {"aws:TagKeys": "${iot:ClientId}:*"}}`, tags("client1:a", "client1:b"), true},
 		{"a variable without a value", `{"ForAnyValue:StringLike": {"aws:TagKeys": "${iot:DomainName}*"}}`, tags("client1"), false},
 		{"a key with several values as a variable", `{"StringLike": {"iot:ClientId": "${aws:TagKeys}"}}`, tags("client1"), false},
@@ -102,7 +102,7 @@ func TestSetOperators(t *testing.T) {
 	}
 }
 
-// Evaluating a request must leave it as it is: connections share theirs.
+// Evaluating a request must not change it: all requests of a connection share its maps.
 func TestSetOperatorsKeepTheRequest(t *testing.T) {
 	document := parse(t, statements(`{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": "a"}}}`))
 	values := map[string][]string{"aws:TagKeys": {"", "a"}}
@@ -133,7 +133,7 @@ func TestConnectAttributes(t *testing.T) {
 			allowed{clean: true, will: true},
 		},
 		{
-			"the same, expressed by a denial",
+			"the same as a denial",
 			statements(
 				`{"Effect": "Allow", "Action": ["iot:Connect"], "Resource": "*"}`,
 				statement("Deny", `"ForAnyValue:StringEquals": {"iot:ConnectAttributes": ["PersistentConnect"]}`),

@@ -12,7 +12,7 @@ import (
 type statement struct {
 	deny       bool
 	actions    []pattern // in lower case
-	resources  []pattern // without what is before the resource in the ARN
+	resources  []pattern // of the part of the ARN after the account
 	conditions []condition
 }
 
@@ -56,7 +56,7 @@ func parseStatement(value any) (statement, error) {
 	return statement{effect == "Deny", actions, resources, conditions}, nil
 }
 
-// parsePatterns parses the string, or the list of strings, that an element is.
+// parsePatterns parses an element that is a string or a list of strings.
 func parsePatterns(members map[string]any, element string, parse func(string) (pattern, error)) ([]pattern, error) {
 	values := oneOrMore(members[element])
 	if len(values) == 0 {

@@ -9,7 +9,7 @@ import (
 type Certificate struct {
 	Status string // "ACTIVE", the default, or "INACTIVE"
 
-	// Override says what becomes of a certificate that has a status already.
+	// Override says what becomes of a certificate that already has a status.
 	Override CertificateOverride
 }
 
@@ -18,8 +18,8 @@ type certificateResource struct {
 	override CertificateOverride
 }
 
-// certificate takes ThingPrincipalType, as AttachThingPrincipal does, and makes
-// nothing of it: a certificate of this flow is attached to one thing anyway.
+// certificate accepts ThingPrincipalType, as AttachThingPrincipal does, and ignores it:
+// a certificate of this flow is attached to a single thing anyway.
 func (p parser) certificate(place string, properties, overrides any) (*certificateResource, error) {
 	c := &certificateResource{}
 	override, err := parseCertificateOverride(place+".OverrideSettings", overrides)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// kind is what is known of an expression's value before it is evaluated.
+// kind is what is known about an expression's value before it is evaluated.
 type kind int
 
 const (
@@ -55,7 +55,7 @@ func (p parser) expression(place string, value any) (expression, error) {
 				continue
 			}
 			if len(value) > 1 {
-				return nil, at(place, "%s stands beside other members", quoted(name))
+				return nil, at(place, "%s cannot have other members beside it", quoted(name))
 			}
 			return p.function(place, name, value[name])
 		}
@@ -71,8 +71,8 @@ func (p parser) expression(place string, value any) (expression, error) {
 	return literal{value}, nil
 }
 
-// isFunction also reports functions that AWS does not have: such a name is more
-// likely a typing error than a member.
+// isFunction is also true for functions that AWS does not have: such a name is more
+// likely a typing error than an ordinary member.
 func isFunction(name string) bool {
 	return name == "Ref" || strings.HasPrefix(name, "Fn:")
 }
@@ -135,7 +135,7 @@ type check func(string) error
 
 func anyText(string) error { return nil }
 
-// text checks at once what needs no parameter.
+// text checks the value at once if it depends on no parameter.
 func (p parser) text(place string, value any, check check) (text, error) {
 	e, err := p.expression(place, value)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// maxText bounds what a function makes, in bytes, so that a template of nested
-// functions cannot fill the memory.
+// maxText is how many bytes the result of a function may have, so that nested functions
+// cannot fill the memory.
 const maxText = 64 << 10
 
 // call is a function with its arguments, parsed.
@@ -37,7 +37,7 @@ func (p parser) function(place, name string, argument any) (expression, error) {
 	case "Fn::FindInMap":
 		return p.findInMap(place, argument)
 	}
-	return nil, at(place, "there is no such function; there are Ref, Fn::Join, Fn::Sub, Fn::Select, Fn::Split and Fn::FindInMap")
+	return nil, at(place, "there is no such function; the functions are Ref, Fn::Join, Fn::Sub, Fn::Select, Fn::Split and Fn::FindInMap")
 }
 
 // arguments returns an array of n arguments.
@@ -128,10 +128,10 @@ func (p parser) selection(place string, argument any) (expression, error) {
 		}
 		i, err := strconv.Atoi(chosen)
 		if err != nil || i >= len(elements) {
-			return nil, at(place, "the index %s is out of the range of %d elements", quoted(chosen), len(elements))
+			return nil, at(place, "the index %s is out of range: there are %d elements", quoted(chosen), len(elements))
 		}
 		if elements[i] == nil {
-			return nil, at(place, "the element %d is null", i)
+			return nil, at(place, "element %d is null", i)
 		}
 		return elements[i], nil
 	}}, nil
@@ -139,7 +139,7 @@ func (p parser) selection(place string, argument any) (expression, error) {
 
 func isIndex(text string) error {
 	if text == "" || strings.Trim(text, "0123456789") != "" {
-		return fmt.Errorf("%s is no index", quoted(text))
+		return fmt.Errorf("%s is not an index", quoted(text))
 	}
 	return nil
 }

@@ -1,30 +1,24 @@
 package iottemplate
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/fleetprov/fleetprov/internal/strictjson"
 )
 
-// maxDepth bounds how deep arrays and objects nest, and with it every recursion
-// over a template.
+// maxDepth is how deep arrays and objects may nest. It bounds every recursion over a
+// template.
 const maxDepth = 32
 
-// decode keeps numbers as they are written.
+// decode decodes a template body with [strictjson.Decode].
 func decode(body []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var document any
-	if err := d.Decode(&document); err != nil {
-		return nil, fmt.Errorf("the template body is not JSON: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("the template body goes on after its end")
+	document, err := strictjson.Decode(body)
+	if err != nil {
+		return nil, fmt.Errorf("the template body cannot be decoded: %w", err)
 	}
 	if deeper(document, maxDepth) {
 		return nil, fmt.Errorf("the template body nests deeper than %d levels", maxDepth)
@@ -43,8 +37,8 @@ func deeper(value any, levels int) bool {
 	return false
 }
 
-// encode is JSON as a policy document is written: without HTML's escapes, and
-// with sorted names, so that equal documents are equal texts.
+// encode returns JSON without escapes for HTML and with sorted names, so that equal
+// policy documents are equal texts.
 func encode(value any) (string, error) {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
@@ -56,7 +50,7 @@ func encode(value any) (string, error) {
 }
 
 // members returns the members of an object. If known names are given, it refuses
-// others.
+// all others.
 func members(place string, value any, known ...string) (map[string]any, error) {
 	object, ok := value.(map[string]any)
 	if !ok {
@@ -64,7 +58,7 @@ func members(place string, value any, known ...string) (map[string]any, error) {
 	}
 	for _, name := range sorted(object) {
 		if len(known) > 0 && !slices.Contains(known, name) {
-			return nil, at(place, "%s is none of %s", quoted(name), strings.Join(known, ", "))
+			return nil, at(place, "%s is not one of %s", quoted(name), strings.Join(known, ", "))
 		}
 	}
 	return object, nil

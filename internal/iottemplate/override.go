@@ -20,7 +20,7 @@ const (
 	Fail      Override = "FAIL"       // the registration fails with ErrConflict
 )
 
-// ErrConflict means that a resource exists and may not be changed. AWS calls it
+// ErrConflict means that a resource exists already and may not be changed. AWS calls it
 // ResourceConflictsException and names no status for it (provision-template);
 // CreateThing answers 409 for a thing that exists with another configuration
 // (API_CreateThing).
@@ -144,8 +144,8 @@ func parseCertificateOverride(place string, settings any) (CertificateOverride, 
 }
 
 // Apply returns the status of an existing certificate after a registration that
-// asks for the wanted one. A certificate that is PENDING_ACTIVATION has waited
-// for its first status, and so gets it whatever the setting. Without a setting
+// asks for the wanted one. A certificate that is PENDING_ACTIVATION is still waiting
+// for its first status, and gets it whatever the setting. Without a setting
 // the status is replaced, as by UpdateCertificate. The error is an
 // [ErrConflict].
 func (o CertificateOverride) Apply(existing, wanted string) (string, error) {

@@ -53,7 +53,7 @@ func TestThingOverride(t *testing.T) {
 
 		{"the thing type stays", override{ThingTypeName: doNothing}, thing{Type: "pump"}, thing{Type: "valve"}, &thing{Type: "pump"}},
 		{"the thing type is replaced", override{ThingTypeName: replace}, thing{Type: "pump"}, thing{Type: "valve"}, &thing{Type: "valve"}},
-		{"the thing type fails, even the same", override{ThingTypeName: fail}, thing{Type: "pump"}, thing{Type: "pump"}, nil},
+		{"FAIL fails even for the same thing type", override{ThingTypeName: fail}, thing{Type: "pump"}, thing{Type: "pump"}, nil},
 		{"the same thing type needs no setting", override{}, thing{Type: "pump"}, thing{Type: "pump"}, &thing{Type: "pump"}},
 		{"another thing type needs a setting", override{}, thing{Type: "pump"}, thing{Type: "valve"}, nil},
 
@@ -64,7 +64,7 @@ func TestThingOverride(t *testing.T) {
 		{"groups are added without a setting", override{}, thing{Groups: []string{"a"}}, thing{Groups: []string{"b"}}, &thing{Groups: []string{"a", "b"}}},
 
 		{"a billing group stays", override{}, thing{BillingGroup: "a"}, thing{BillingGroup: "b"}, &thing{BillingGroup: "a"}},
-		{"a first billing group is taken", override{}, thing{}, thing{BillingGroup: "b"}, &thing{BillingGroup: "b"}},
+		{"a thing without a billing group gets one", override{}, thing{}, thing{BillingGroup: "b"}, &thing{BillingGroup: "b"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.existing.Name, test.wanted.Name = "pump-1", "pump-1"
@@ -115,11 +115,11 @@ func TestCertificateOverride(t *testing.T) {
 	}{
 		{"a pending certificate gets its first status", "", "PENDING_ACTIVATION", "ACTIVE", "ACTIVE"},
 		{"a pending certificate gets it with DO_NOTHING, too", iottemplate.DoNothing, "PENDING_ACTIVATION", "INACTIVE", "INACTIVE"},
-		{"a pending certificate gets it with FAIL, too", iottemplate.Fail, "PENDING_ACTIVATION", "ACTIVE", "ACTIVE"},
+		{"a pending certificate gets its first status with FAIL, too", iottemplate.Fail, "PENDING_ACTIVATION", "ACTIVE", "ACTIVE"},
 		{"a status is replaced without a setting", "", "INACTIVE", "ACTIVE", "ACTIVE"},
 		{"a status is replaced", iottemplate.Replace, "INACTIVE", "ACTIVE", "ACTIVE"},
 		{"a status stays", iottemplate.DoNothing, "INACTIVE", "ACTIVE", "INACTIVE"},
-		{"a status fails, even the same", iottemplate.Fail, "ACTIVE", "ACTIVE", ""},
+		{"FAIL fails even for the same status", iottemplate.Fail, "ACTIVE", "ACTIVE", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := iottemplate.CertificateOverride{Status: test.override}.Apply(test.existing, test.wanted)

@@ -2,8 +2,8 @@ package iottemplate
 
 import "unicode/utf8"
 
-// CertificateID is the parameter that AWS fills in itself, with the ID of the
-// certificate it issued. A template may refer to it without declaring it
+// CertificateID is the parameter that AWS itself sets to the ID of the certificate it
+// has issued. A template may refer to it without declaring it
 // (provision-template).
 const CertificateID = "AWS::IoT::Certificate::Id"
 

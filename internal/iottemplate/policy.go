@@ -22,7 +22,7 @@ type Policy struct {
 // policyName is from API_CreatePolicy.
 var policyName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 
-// policyResource has either of its fields.
+// policyResource has exactly one of its fields.
 type policyResource struct {
 	name     *text
 	document *policyDocument
@@ -35,7 +35,7 @@ type policyDocument struct {
 
 func (p parser) policy(place string, properties, overrides any) (policyResource, error) {
 	if overrides != nil {
-		return policyResource{}, at(place+".OverrideSettings", "they are not available for policies")
+		return policyResource{}, at(place+".OverrideSettings", "not available for policies")
 	}
 	place += ".Properties"
 	given, err := members(place, properties, "PolicyName", "PolicyDocument")
@@ -47,7 +47,7 @@ func (p parser) policy(place string, properties, overrides any) (policyResource,
 	}
 	document, ok := given["PolicyDocument"]
 	if !ok {
-		name, err := p.optional(place, given, "PolicyName", matching(policyName, "policy name"))
+		name, err := p.optional(place, given, "PolicyName", matching(policyName, "a policy name"))
 		return policyResource{name: name}, err
 	}
 	place += ".PolicyDocument"
@@ -75,8 +75,8 @@ func (p policyResource) evaluate(v values) (Policy, error) {
 	return Policy{Name: hex.EncodeToString(sum[:]), Document: document}, nil
 }
 
-// evaluate gives a document that is written as a string word for word, and one
-// that is written as an object as JSON.
+// evaluate returns a document that is written as a string as it is, and one that is
+// written as an object as JSON.
 func (d policyDocument) evaluate(v values) (string, error) {
 	value, err := d.expression.evaluate(v)
 	if err != nil {

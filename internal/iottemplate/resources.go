@@ -26,12 +26,12 @@ func (p parser) resources(section any) (resources, error) {
 		switch resource["Type"] {
 		case "AWS::IoT::Thing":
 			if all.thing != nil {
-				return resources{}, at(place, "a template declares one thing")
+				return resources{}, at(place, "a template can declare only one thing")
 			}
 			all.thing, err = p.thing(place, properties, overrides)
 		case "AWS::IoT::Certificate":
 			if all.certificate != nil {
-				return resources{}, at(place, "a template declares one certificate")
+				return resources{}, at(place, "a template can declare only one certificate")
 			}
 			all.certificate, err = p.certificate(place, properties, overrides)
 		case "AWS::IoT::Policy":

@@ -4,8 +4,8 @@ import "strings"
 
 // sub parses Fn::Sub: a string with ${Name} in it, or an array of such a string
 // and an object of values for some of its names. The other names are parameters.
-// ${!Name} stands for ${Name}, as in CloudFormation: so a policy variable can
-// stand in the string.
+// ${!Name} stands for ${Name}, as in CloudFormation, so that the string can contain
+// policy variables.
 func (p parser) sub(place string, argument any) (expression, error) {
 	pattern, variables := argument, map[string]text{}
 	if _, ok := argument.([]any); ok {
@@ -69,7 +69,7 @@ func splitPattern(place, source string) ([]piece, error) {
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return nil, at(place, "a ${ is not closed")
+			return nil, at(place, "a ${ has no closing brace")
 		}
 		literal, escaped := strings.CutPrefix(name, "!")
 		switch {

@@ -3,12 +3,12 @@
 //
 // [Parse] finds what is wrong with a template itself, [Template.Evaluate] what
 // is wrong with a device's parameters. Both name the place in the template, as
-// in "Resources.thing.Properties.ThingName: …". What a [Registration] asks for
-// is left to the caller, but for the question what becomes of a thing that is
-// registered already: see [ThingOverride.Apply].
+// in "Resources.thing.Properties.ThingName: …". Carrying out a [Registration] is
+// left to the caller; [ThingOverride.Apply] says what becomes of a thing that is already
+// registered.
 //
-// AWS publishes the form of a template but no list of what it refuses. Where
-// its page is silent, this package refuses what AWS could not make sense of.
+// AWS documents what a template looks like, but not all that it refuses. Where its page
+// is silent, this package refuses what AWS could not make sense of.
 package iottemplate
 
 import (
@@ -28,8 +28,8 @@ type Template struct {
 	deviceConfiguration map[string]text // nil if the template has none
 }
 
-// Parse reads a template body of at most 10,240 characters. Besides what is not
-// JSON, it refuses unknown sections, resource types, properties and functions;
+// Parse reads a template body of at most 10,240 characters. It refuses what is not
+// JSON, members given twice, unknown sections, resource types, properties and functions;
 // references to parameters and mappings that are not declared; values of the
 // wrong kind; more than one thing or certificate; and a certificate that is not
 // the one AWS issued, since only certificate IDs can be used with a fleet
@@ -74,10 +74,10 @@ type Registration struct {
 }
 
 // Evaluate fills the parameters of one device into the template. The
-// certificate's ID is the caller's to add, as [CertificateID]; a device must
-// not set it. Parameters that the template does not declare are ignored.
+// caller adds the certificate's ID, as [CertificateID], whatever the device has sent
+// under that name. Parameters that the template does not declare are ignored.
 //
-// It refuses what makes RegisterThing fail: a missing parameter that has no
+// It fails where RegisterThing does: a missing parameter that has no
 // default, parameters over AWS's limits (2,048 characters for a name, 4,096 for
 // a value), a function without a result, and names and attributes that AWS does
 // not take.
@@ -112,7 +112,7 @@ func (t *Template) Evaluate(parameters map[string]string) (*Registration, error)
 	return r, nil
 }
 
-// at says where in the template an error is.
+// at returns an error that begins with its place in the template.
 func at(place, format string, arguments ...any) error {
 	return fmt.Errorf("%s: %w", place, fmt.Errorf(format, arguments...))
 }

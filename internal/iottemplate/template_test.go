@@ -140,7 +140,7 @@ func TestParameters(t *testing.T) {
 		{"a parameter that is not sent has its default", map[string]string{"SerialNumber": "SN-1"}, "pump_Lyon"},
 		{"a parameter that is sent overrides its default", map[string]string{"SerialNumber": "SN-1", "DeviceLocation": "Oslo"}, "pump_Oslo"},
 		{"an empty value is a value", map[string]string{"SerialNumber": "SN-1", "DeviceLocation": ""},
-			`Resources.thing.Properties.ThingGroups[1]: "" is no thing group name: it does not match ^[a-zA-Z0-9:_-]{1,128}$`},
+			`Resources.thing.Properties.ThingGroups[1]: "" is not a thing group name: it does not match ^[a-zA-Z0-9:_-]{1,128}$`},
 		{"a parameter that is not declared is ignored", map[string]string{"SerialNumber": "SN-1", "Colour": "red"}, "pump_Lyon"},
 		{"a parameter without a default must be sent", nil, "Parameters.SerialNumber: the parameter is missing and has no default"},
 		{"a value has 4,096 characters at most", map[string]string{"SerialNumber": "SN-1", "Note": strings.Repeat("é", 4097)},

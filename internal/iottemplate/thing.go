@@ -13,7 +13,7 @@ type Thing struct {
 	Groups       []string
 	BillingGroup string // "" if the template sets none
 
-	// Override says what becomes of a thing of this name that is registered.
+	// Override says what becomes of a thing of this name that is already registered.
 	Override ThingOverride
 }
 
@@ -34,7 +34,7 @@ var (
 func matching(pattern *regexp.Regexp, what string) check {
 	return func(text string) error {
 		if !pattern.MatchString(text) {
-			return fmt.Errorf("%s is no %s: it does not match %s", quoted(text), what, pattern)
+			return fmt.Errorf("%s is not %s: it does not match %s", quoted(text), what, pattern)
 		}
 		return nil
 	}
@@ -50,8 +50,8 @@ type thingResource struct {
 	override     ThingOverride
 }
 
-// thing also takes PackageVersions, of which AWS documents little more than the
-// name, and which changes nothing here.
+// thing also accepts PackageVersions, which has no effect here: AWS documents little
+// more than its name.
 func (p parser) thing(place string, properties, overrides any) (*thingResource, error) {
 	t := &thingResource{place: place}
 	place += ".Properties"
@@ -59,7 +59,7 @@ func (p parser) thing(place string, properties, overrides any) (*thingResource, 
 	if err != nil {
 		return nil, err
 	}
-	name, err := p.optional(place, given, "ThingName", matching(registryName, "thing name"))
+	name, err := p.optional(place, given, "ThingName", matching(registryName, "a thing name"))
 	if err != nil {
 		return nil, err
 	}
@@ -69,16 +69,16 @@ func (p parser) thing(place string, properties, overrides any) (*thingResource, 
 	t.name = *name
 	if payload, ok := given["AttributePayload"]; ok {
 		place := place + ".AttributePayload"
-		if t.attributes, err = p.texts(place, payload, matching(attributeValue, "attribute value")); err != nil {
+		if t.attributes, err = p.texts(place, payload, matching(attributeValue, "an attribute value")); err != nil {
 			return nil, err
 		}
 		for _, name := range sorted(t.attributes) {
-			if err := matching(attributeName, "attribute name")(name); err != nil {
+			if err := matching(attributeName, "an attribute name")(name); err != nil {
 				return nil, at(place, "%w", err)
 			}
 		}
 	}
-	if t.thingType, err = p.optional(place, given, "ThingTypeName", matching(registryName, "thing type name")); err != nil {
+	if t.thingType, err = p.optional(place, given, "ThingTypeName", matching(registryName, "a thing type name")); err != nil {
 		return nil, err
 	}
 	if groups, ok := given["ThingGroups"]; ok {
@@ -88,7 +88,7 @@ func (p parser) thing(place string, properties, overrides any) (*thingResource, 
 		}
 		t.groups = &list
 	}
-	if t.billingGroup, err = p.optional(place, given, "BillingGroup", matching(registryName, "billing group name")); err != nil {
+	if t.billingGroup, err = p.optional(place, given, "BillingGroup", matching(registryName, "a billing group name")); err != nil {
 		return nil, err
 	}
 	if _, err := p.expression(place+".PackageVersions", given["PackageVersions"]); err != nil {
@@ -113,7 +113,7 @@ func (t *thingResource) evaluate(v values) (*Thing, error) {
 		return nil, err
 	}
 	if t.groups != nil {
-		if thing.Groups, err = t.groups.texts(v, matching(registryName, "thing group name")); err != nil {
+		if thing.Groups, err = t.groups.texts(v, matching(registryName, "a thing group name")); err != nil {
 			return nil, err
 		}
 	}

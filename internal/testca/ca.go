@@ -1,8 +1,8 @@
-// Package testca is a throw-away certificate authority for tests and test
-// servers. Nothing it makes is meant to outlive the process: keys are ECDSA
-// P-256 unless the caller brings its own, and no revocation exists.
+// Package testca is a throw-away certificate authority for tests and test servers. Its
+// keys are ECDSA keys on P-256, unless the caller brings its own. It cannot revoke a
+// certificate.
 //
-// Times come from [time.Now], so that certificates made inside a
+// Times come from [time.Now], so certificates made inside a
 // [testing/synctest] bubble are valid in that bubble.
 package testca
 
@@ -21,11 +21,11 @@ import (
 	"time"
 )
 
-// farFuture is the NotAfter of everything that is not asked to expire: the
-// date that AWS IoT puts into the certificates it issues.
+// farFuture is the default NotAfter: the date that AWS IoT puts into the certificates
+// it issues.
 var farFuture = time.Date(2049, time.December, 31, 23, 59, 59, 0, time.UTC)
 
-// leeway is how far in the past NotBefore lies when none is asked for.
+// leeway is how far in the past the default NotBefore lies.
 const leeway = time.Hour
 
 // CA is a self-signed root that issues leaf certificates directly. It is safe
@@ -36,8 +36,7 @@ type CA struct {
 }
 
 // New makes a root certificate with the given common name and a new key. It
-// panics if the system cannot make one, which only a broken random source or a
-// programming error brings about.
+// panics if that fails, which takes a broken random source or a programming error.
 func New(commonName string) *CA {
 	key := newKey()
 	template := &x509.Certificate{

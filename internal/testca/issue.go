@@ -17,7 +17,7 @@ type Validity struct {
 }
 
 // Server issues a certificate for a TLS server at hosts, which are host names
-// or IP addresses, with a new P-256 key. It panics where [New] does.
+// or IP addresses, with a new P-256 key. It panics if that fails, as [New] does.
 func (ca *CA) Server(validity Validity, hosts ...string) tls.Certificate {
 	template := leafTemplate("", validity)
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -35,14 +35,13 @@ func (ca *CA) Server(validity Validity, hosts ...string) tls.Certificate {
 }
 
 // Client issues a certificate for a TLS client, with a new P-256 key. It panics
-// where [New] does.
+// if that fails, as [New] does.
 func (ca *CA) Client(commonName string, validity Validity) tls.Certificate {
 	return ca.issueWithKey(leafTemplate(commonName, validity))
 }
 
-// Issue issues a certificate for a TLS client that holds the private key to
-// public. The error is that of [x509.CreateCertificate], for a type of key it
-// does not know.
+// Issue issues a certificate for a TLS client whose public key is public. It fails for
+// types of keys that [x509.CreateCertificate] does not know.
 func (ca *CA) Issue(commonName string, validity Validity, public crypto.PublicKey) (*x509.Certificate, error) {
 	return sign(leafTemplate(commonName, validity), ca.certificate, public, ca.key)
 }
@@ -56,8 +55,8 @@ func (ca *CA) issueWithKey(template *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// leafTemplate has no extended key usage, like the device certificates of
-// AWS IoT: they are good for any.
+// leafTemplate sets no extended key usage, as in the device certificates of AWS IoT,
+// which may be used for anything.
 func leafTemplate(commonName string, validity Validity) *x509.Certificate {
 	if validity.NotBefore.IsZero() {
 		validity.NotBefore = time.Now().Add(-leeway)

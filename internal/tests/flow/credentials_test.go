@@ -7,12 +7,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"os"
 	"testing"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
@@ -272,6 +274,46 @@ func TestPFXIsReadBack(t *testing.T) {
 			assert.ErrorIs(t, err, fleetprov.ErrIncorrectPassword)
 		})
 	}
+}
+
+// An intermediate travels in the client's chain and not among the roots, wherever it
+// came from.
+func TestPFXWithAChain(t *testing.T) {
+	data, err := os.ReadFile(provtest.Root(t, "internal/pfx/testdata/chain-intermediate-rootca.p12"))
+	require.NoError(t, err)
+	key, leaf, others, err := pkcs12.DecodeChain(data, "secret")
+	require.NoError(t, err)
+	require.Len(t, others, 2)
+	issuer, root := others[0], others[1]
+	credentials := &fleetprov.Credentials{
+		CertificatePEM: append(provtest.PEM("CERTIFICATE", leaf.Raw), provtest.PEM("CERTIFICATE", issuer.Raw)...),
+		Roots:          []*x509.Certificate{root},
+	}
+	require.NoError(t, credentials.SetPrivateKey(key.(crypto.Signer)))
+	data, err = credentials.EncodePFX("device-p4ssword")
+	require.NoError(t, err)
+
+	_, again, inside, err := pkcs12.DecodeChain(data, "device-p4ssword")
+	require.NoError(t, err)
+	assert.Equal(t, leaf, again)
+	assert.Equal(t, others, inside)
+	identity, err := fleetprov.ParsePFX(data, "device-p4ssword")
+	require.NoError(t, err)
+	assert.Equal(t, credentials.Roots, identity.Roots())
+	var sent identityChain
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, VerifyPeerCertificate: sent.record}
+	server.Start()
+	defer server.Close()
+	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
+	require.NoError(t, err)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
+	require.ErrorIs(t, err, fleetprov.ErrNotAuthorized, "the server has not issued this certificate")
+	assert.Equal(t, []string{"AWS IoT Certificate", "Private Intermediate"}, sent.names())
+
+	credentials.CertificatePEM = append(credentials.CertificatePEM, provtest.PEM("CERTIFICATE", []byte("damaged"))...)
+	_, err = credentials.EncodePFX("device-p4ssword")
+	assert.ErrorContains(t, err, "the credentials' certificate chain")
 }
 
 func TestCredentialsHaveNoJSON(t *testing.T) {

@@ -3,10 +3,12 @@ package flow_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -370,22 +372,6 @@ func TestAnEndingContextDoesNotLoseTheIdentity(t *testing.T) {
 	})
 }
 
-func TestExpiredCredentialsAreReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t)
-		store := provtest.NewMemStore()
-		first, err := provisioner.Ensure(t.Context(), store, nil)
-		require.NoError(t, err)
-		<-time.After(60 * 365 * 24 * time.Hour)
-		_, err = provisioner.Ensure(t.Context(), store, nil)
-		require.Error(t, err, "the claim has expired as well, so that nothing can replace them")
-		assert.Len(t, server.Certificates(), 1)
-		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
-		require.NoError(t, err)
-		assert.Equal(t, first.CertificateID, loaded.CertificateID, "and they are still there")
-	})
-}
-
 func TestEnsureWithAKeyInHardware(t *testing.T) {
 	server := provtest.NewServer(t)
 	store := provtest.NewMemStore()
@@ -698,4 +684,25 @@ func FuzzStoredFiles(f *testing.F) {
 		_, err = c.TLSCertificate()
 		assert.NoError(t, err)
 	})
+}
+
+// AWS takes 128 KB of control characters as CBOR, and they take six times as much in a
+// file of credentials.
+func TestConfigurationTooLargeToBeStoredIsLeftOut(t *testing.T) {
+	text := strings.Repeat("<", 127<<10)
+	answer := append([]byte("\xa2\x69thingName\x68device-1\x73deviceConfiguration\xa1\x61k\x7a"), binary.BigEndian.AppendUint32(nil, uint32(len(text)))...)
+	server := provtest.NewServer(t)
+	server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Response: append(answer, text...)})
+	store := fleetprov.DirStore(filepath.Join(t.TempDir(), "identity"))
+	credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR()).Ensure(provtest.Context(t), store, nil)
+	assertOp(t, fleetprovtest.OpRegisterThing, err)
+	assert.ErrorIs(t, err, fleetprov.ErrBadResponse)
+	assert.ErrorContains(t, err, "deviceConfiguration")
+	require.NotNil(t, credentials, "AWS has accepted them")
+	assert.Equal(t, "device-1", credentials.ThingName)
+	assert.Nil(t, credentials.DeviceConfiguration)
+
+	again, err := provtest.NewProvisioner(t, server, noDial(t)).Ensure(provtest.Context(t), store, nil)
+	require.NoError(t, err)
+	assert.Equal(t, credentials.CertificateID, again.CertificateID)
 }

@@ -134,7 +134,7 @@ func TestPrivateKeysThatAWSRefuses(t *testing.T) {
 	require.NoError(t, err)
 
 	const rule = "AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521"
-	const once = "WithGeneratedKey and WithPrivateKey exclude each other"
+	const once = "WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other"
 	for name, test := range map[string]struct {
 		opts []fleetprov.Option
 		says []string
@@ -198,6 +198,37 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 	}
 	assert.Empty(t, server.Certificates(), "nothing was asked for")
 	provtest.NoGoroutineLeft(t)
+}
+
+// A certificate signing request alone would pass, and the device could not connect with
+// the certificate that it gets.
+func TestRSAKeyWithoutPSS(t *testing.T) {
+	server := provtest.NewServer(t)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	mechanism := errors.New("CKR_MECHANISM_INVALID")
+	provisioner := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(&pkcs1Key{rsaKey, mechanism}), provtest.OneAttempt)
+	credentials, err := provisioner.Provision(provtest.Context(t), nil)
+	assert.Nil(t, credentials)
+	assertOp(t, fleetprovtest.OpCreateCertificateFromCSR, err)
+	assert.ErrorIs(t, err, mechanism)
+	assert.ErrorContains(t, err, "the device's private key: TLS 1.3 needs RSA-PSS")
+	assert.False(t, fleetprov.Retryable(err))
+	assert.NotErrorIs(t, err, fleetprov.ErrConnectionLost)
+	assert.Empty(t, server.Certificates(), "nothing was asked for")
+}
+
+// pkcs1Key is a key in a token that knows PKCS #1 signatures only.
+type pkcs1Key struct {
+	crypto.Signer
+	says error
+}
+
+func (k *pkcs1Key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, pss := opts.(*rsa.PSSOptions); pss {
+		return nil, k.says
+	}
+	return k.Signer.Sign(random, digest, opts)
 }
 
 func TestKeyThatTakesForEver(t *testing.T) {

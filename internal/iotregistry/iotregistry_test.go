@@ -1,0 +1,244 @@
+package iotregistry_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov/internal/iotpolicy"
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
+	"github.com/fleetprov/fleetprov/internal/iottemplate"
+	"github.com/fleetprov/fleetprov/internal/testca"
+)
+
+const (
+	connectOnly = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:Connect","Resource":"*"}}`
+	everything  = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}`
+)
+
+// account is a registry with the means to change it.
+type account struct {
+	*testing.T
+	*iotregistry.Registry
+	ca  *testca.CA
+	now time.Time
+}
+
+func newAccount(t *testing.T) *account {
+	a := &account{T: t, ca: testca.New("root"), now: time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)}
+	a.Registry = iotregistry.New(func() time.Time { return a.now })
+	a.SetPolicies(nil, a.parse(everything))
+	return a
+}
+
+func (a *account) parse(document string) *iotpolicy.Document {
+	a.Helper()
+	parsed, err := iotpolicy.Parse([]byte(document))
+	require.NoError(a, err)
+	return parsed
+}
+
+// issue issues a certificate for a token.
+func (a *account) issue(token string) iotregistry.Certificate {
+	a.Helper()
+	return a.Issue(a.ca.Client("device", testca.Validity{}).Leaf, token)
+}
+
+// activating registers a thing with an active certificate.
+func activating(thing string) *iottemplate.Registration {
+	return &iottemplate.Registration{
+		Thing:       &iottemplate.Thing{Name: thing, Attributes: map[string]string{"site": "1"}},
+		Certificate: &iottemplate.Certificate{Status: "ACTIVE"},
+		Policies:    []iottemplate.Policy{{Name: iotregistry.DevicePolicy}},
+	}
+}
+
+func (a *account) register(c iotregistry.Certificate, wanted *iottemplate.Registration) {
+	a.Helper()
+	name, err := a.Register(c.ID, wanted, map[string]string{"SerialNumber": "1"})
+	require.NoError(a, err)
+	require.Equal(a, wanted.Thing.Name, name)
+}
+
+func TestCertificateFromIssueToDelete(t *testing.T) {
+	a := newAccount(t)
+	c := a.issue("token")
+	assert.Equal(t, iotregistry.PendingActivation, a.Status(c.ID))
+	redeemed, err := a.Redeem("token")
+	require.NoError(t, err)
+	assert.Equal(t, c, redeemed)
+
+	a.register(c, activating("pump"))
+	assert.Equal(t, iotregistry.Active, a.Status(c.ID))
+	name, err := a.Register(c.ID, activating("valve"), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "pump", name, "the answer was lost, and nothing changes")
+
+	require.NoError(t, a.SetStatus(strings.ToUpper(c.ID), iotregistry.Inactive))
+	assert.Equal(t, iotregistry.Inactive, a.Status(c.ID))
+	require.NoError(t, a.Delete(strings.ToUpper(c.ID)))
+	assert.Empty(t, a.Status(c.ID))
+	assert.Empty(t, a.Certificates())
+	require.Len(t, a.Things(), 1)
+	assert.Empty(t, a.Things()[0].CertificateIDs)
+	_, err = a.Redeem("token")
+	assert.ErrorIs(t, err, iotregistry.ErrToken)
+	_, err = a.Register(c.ID, activating("pump"), nil)
+	assert.ErrorIs(t, err, iotregistry.ErrToken, "it was deleted after its token was redeemed")
+	assert.ErrorContains(t, a.Delete(c.ID), "there is no certificate "+c.ID)
+	assert.ErrorContains(t, a.SetStatus(c.ID, iotregistry.Active), "there is no certificate "+c.ID)
+}
+
+func TestTokensExpire(t *testing.T) {
+	a := newAccount(t)
+	registered, unused := a.issue("registered"), a.issue("unused")
+	a.register(registered, activating("pump"))
+	a.now = a.now.Add(30 * time.Minute)
+	later := a.issue("later")
+
+	a.now = a.now.Add(30*time.Minute - time.Nanosecond)
+	assert.Equal(t, iotregistry.PendingActivation, a.Status(unused.ID))
+	a.now = a.now.Add(time.Nanosecond)
+	for _, token := range []string{"registered", "unused", ""} {
+		_, err := a.Redeem(token)
+		assert.ErrorIs(t, err, iotregistry.ErrToken, token)
+	}
+	var ids []string
+	for _, c := range a.Certificates() {
+		ids = append(ids, c.ID)
+	}
+	assert.Equal(t, []string{registered.ID, later.ID}, ids)
+}
+
+func TestClaim(t *testing.T) {
+	a := newAccount(t)
+	a.SetClaim("c1a1")
+	require.NoError(t, a.AddTemplate("fleet", `{"Resources":{"p":{"Type":"AWS::IoT::Policy","Properties":{"PolicyName":"a"}}}}`))
+	access, ok := a.Access("c1a1", "device")
+	require.True(t, ok)
+	allowed := func(topic string) bool {
+		return iotpolicy.Allowed(access.Policies, iotpolicy.Request{Action: iotpolicy.Publish, Resource: "topic/" + topic})
+	}
+	assert.True(t, allowed("$aws/provisioning-templates/fleet/provision/json"))
+	assert.False(t, allowed("$aws/provisioning-templates/other/provision/json"))
+	assert.False(t, allowed("data"))
+
+	require.NoError(t, a.SetStatus("C1A1", iotregistry.Revoked))
+	_, ok = a.Access("c1a1", "device")
+	assert.False(t, ok)
+	assert.Error(t, a.Delete("c1a1"), "the account has not issued it")
+	assert.ErrorContains(t, a.SetStatus("c1a1", "PENDING_ACTIVATION"), "cannot be set to")
+	_, ok = a.Access("unknown", "device")
+	assert.False(t, ok)
+}
+
+func TestAccessOfADevice(t *testing.T) {
+	a := newAccount(t)
+	require.NoError(t, a.AddPolicy("connect", connectOnly))
+	c := a.issue("token")
+	wanted := activating("pump")
+	wanted.Policies = []iottemplate.Policy{{Name: "connect"}, {Name: "missing"}, {Name: iotregistry.DevicePolicy}}
+	a.register(c, wanted)
+
+	access, ok := a.Access(c.ID, "pump")
+	require.True(t, ok)
+	assert.Len(t, access.Policies, 3)
+	assert.Equal(t, []string{"missing"}, access.Missing)
+	assert.Equal(t, map[string]string{
+		"iot:ClientId":                          "pump",
+		"iot:Connection.Thing.IsAttached":       "true",
+		"iot:Connection.Thing.ThingName":        "pump",
+		"iot:Connection.Thing.Attributes[site]": "1",
+	}, access.Variables)
+	access, ok = a.Access(c.ID, "another")
+	require.True(t, ok)
+	assert.Equal(t, map[string]string{"iot:ClientId": "another", "iot:Connection.Thing.IsAttached": "false"}, access.Variables)
+}
+
+func TestRegistrationThatFailsChangesNothing(t *testing.T) {
+	a := newAccount(t)
+	a.register(a.issue("first"), activating("pump"))
+	before := a.Things()
+	second := a.issue("second")
+	conflicting := activating("pump")
+	conflicting.Thing.Attributes = map[string]string{"site": "2"}
+	_, err := a.Register(second.ID, conflicting, nil)
+	assert.ErrorIs(t, err, iottemplate.ErrConflict)
+	broken := activating("pump")
+	broken.Policies = []iottemplate.Policy{{Name: "inline", Document: "{}"}}
+	_, err = a.Register(second.ID, broken, nil)
+	assert.ErrorContains(t, err, "policy inline: ")
+	assert.Equal(t, before, a.Things())
+	assert.Equal(t, iotregistry.PendingActivation, a.Status(second.ID))
+}
+
+func TestResultsAreCopies(t *testing.T) {
+	a := newAccount(t)
+	a.register(a.issue("token"), activating("pump"))
+	things, certificates := a.Things(), a.Certificates()
+	things[0].Parameters["SerialNumber"] = "changed"
+	things[0].CertificateIDs[0] = "changed"
+	things[0].Attributes["site"] = "changed"
+	certificates[0].Policies[0] = "changed"
+	assert.NotEqual(t, things, a.Things())
+	assert.NotEqual(t, certificates, a.Certificates())
+	assert.Equal(t, "1", a.Things()[0].Parameters["SerialNumber"])
+}
+
+// What one registry keeps, as JSON, makes another one that is the same.
+func TestChangesMakeTheSameRegistry(t *testing.T) {
+	a := newAccount(t)
+	a.SetClaim("c1a1")
+	before := a.issue("before")
+	a.register(before, activating("pump"))
+
+	var kept []iotregistry.Change
+	keep := func(c iotregistry.Change) { kept = append(kept, c) }
+	begin := func(all []iotregistry.Change) error { kept = all; return nil }
+	require.NoError(t, a.KeepChanges(begin, keep))
+	after := a.issue("after")
+	inline := activating("valve")
+	inline.Policies = []iottemplate.Policy{{Name: "inline", Document: connectOnly}}
+	a.register(after, inline)
+	pending, deleted := a.issue("pending"), a.issue("deleted")
+	require.NoError(t, a.SetStatus(before.ID, iotregistry.Inactive))
+	require.NoError(t, a.SetStatus("c1a1", iotregistry.Inactive))
+	require.NoError(t, a.Delete(deleted.ID))
+
+	b := newAccount(t)
+	b.SetClaim("c1a1")
+	for _, change := range kept {
+		line, err := json.Marshal(change)
+		require.NoError(t, err)
+		var read iotregistry.Change
+		require.NoError(t, json.Unmarshal(line, &read))
+		require.NoError(t, b.Replay(read))
+	}
+	assert.Equal(t, a.Certificates(), b.Certificates())
+	assert.Equal(t, a.Things(), b.Things())
+	assert.Equal(t, iotregistry.Inactive, b.Status("c1a1"))
+	redeemed, err := b.Redeem("pending")
+	require.NoError(t, err)
+	assert.Equal(t, pending.ID, redeemed.ID)
+	access, ok := b.Access(after.ID, "valve")
+	require.True(t, ok)
+	assert.Empty(t, access.Missing, "the policy came in the template")
+}
+
+func TestTemplates(t *testing.T) {
+	a := newAccount(t)
+	const body = `{"Resources":{"t":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":"a"}}}}`
+	assert.Nil(t, a.Template("fleet").Template)
+	require.NoError(t, a.AddTemplate("fleet", body))
+	added := a.Template("fleet")
+	require.NotNil(t, added)
+	a.AddFallbackTemplate("fleet", nil)
+	assert.Equal(t, added, a.Template("fleet"), "there is one already")
+	assert.ErrorContains(t, a.AddTemplate("a/b", body), `"a/b" cannot be the name of a template`)
+	assert.ErrorContains(t, a.AddTemplate("fleet", "{}"), "template fleet: ")
+	assert.Equal(t, added, a.Template("fleet"), "it is not replaced by one that fails")
+}

@@ -1,0 +1,82 @@
+package iotservice
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"runtime"
+	"sync"
+)
+
+// maxSpareKeys is how many keys may be made for clients that have not asked yet.
+const maxSpareKeys = 4
+
+// keyPool makes RSA keys, each of which takes tens of milliseconds and is handed out
+// once. It makes one in advance for each client that is about to ask, and no others:
+// whoever closes the pool waits for those that are being made.
+type keyPool struct {
+	slots  chan struct{} // one is taken while a key is made, in the order of asking
+	keys   chan *rsa.PrivateKey
+	closed chan struct{}
+	making sync.WaitGroup
+
+	mu    sync.Mutex // guards spare
+	spare int        // keys that are ready or being made and that nobody has asked for
+}
+
+func newKeyPool() *keyPool {
+	return &keyPool{
+		slots:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		keys:   make(chan *rsa.PrivateKey),
+		closed: make(chan struct{}),
+	}
+}
+
+// prepare starts making a spare key.
+func (p *keyPool) prepare() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spare < maxSpareKeys {
+		p.spare++
+		p.making.Go(p.makeKey)
+	}
+}
+
+// take waits for a key. It returns nil once the pool is closed.
+func (p *keyPool) take() *rsa.PrivateKey {
+	p.mu.Lock()
+	if p.spare > 0 {
+		p.spare--
+	} else {
+		p.making.Go(p.makeKey)
+	}
+	p.mu.Unlock()
+	select {
+	case key := <-p.keys:
+		return key
+	case <-p.closed:
+		return nil
+	}
+}
+
+func (p *keyPool) makeKey() {
+	select {
+	case p.slots <- struct{}{}:
+	case <-p.closed:
+		return
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic("iotservice: make an RSA key: " + err.Error())
+	}
+	<-p.slots
+	select {
+	case p.keys <- key:
+	case <-p.closed:
+	}
+}
+
+// close lets those go who wait for a key.
+func (p *keyPool) close() { close(p.closed) }
+
+// wait waits for the last goroutine of a pool that is closed and no longer used.
+func (p *keyPool) wait() { p.making.Wait() }
