@@ -63,7 +63,7 @@ var fleetLines = []struct {
 }{
 	{"the quota alone: 10 registrations a second", `fill="none" stroke="#888" stroke-width="1.5" stroke-dasharray="5 4"`, nil},
 	{"full jitter, 1 s doubled to 5 min", `fill="none" stroke="#d55e00" stroke-width="1.5"`, fullJitter(time.Second, 5*time.Minute)},
-	{"full jitter, 10 s doubled to 60 s", `fill="none" stroke="#0072b2" stroke-width="1.5"`, fullJitter(10*time.Second, time.Minute)},
+	{"full jitter, 1 s doubled to 2 min", `fill="none" stroke="#0072b2" stroke-width="1.5"`, fullJitter(time.Second, 2*time.Minute)},
 	{"this library", `fill="none" stroke="#009e73" stroke-width="3"`, chosenWait},
 }
 

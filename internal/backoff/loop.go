@@ -16,8 +16,8 @@ type Loop struct {
 	Reached     func() bool      // whether the last attempt reached the service
 	Certified   func() bool      // whether there is a certificate that is yet to be registered
 
-	// Waiting is called before each wait. If it returns an error, the loop ends, or the
-	// wait before the first attempt, for which failed is nil.
+	// Waiting is called before each wait. If it returns an error, the loop ends; but the
+	// wait before the first attempt, for which failed is nil, is left out then.
 	Waiting func(ctx context.Context, failed error, elapsed, wait time.Duration) error
 
 	// Refused is what Keep was last given by a run that was cut off, or zero.

@@ -50,10 +50,12 @@ func (w *waits) tell(_ context.Context, failed error, elapsed, wait time.Duratio
 
 // everyTenSeconds is a loop whose waits are told to w.
 func everyTenSeconds(w *waits) *backoff.Loop {
-	return &backoff.Loop{Reached: yes, Certified: no,
-		Policy:  backoff.Policy{Min: 10 * time.Second, Max: 10 * time.Second},
-		Retry:   func(err error) bool { return errors.Is(err, errPasses) },
-		Waiting: w.tell,
+	return &backoff.Loop{
+		Policy:    backoff.Policy{Min: 10 * time.Second, Max: 10 * time.Second},
+		Retry:     func(err error) bool { return errors.Is(err, errPasses) },
+		Reached:   func() bool { return true },
+		Certified: func() bool { return false },
+		Waiting:   w.tell,
 	}
 }
 
@@ -223,6 +225,3 @@ func TestSleep(t *testing.T) {
 		})
 	}
 }
-
-func yes() bool { return true }
-func no() bool  { return false }
