@@ -1,10 +1,6 @@
 package fleetprovtest
 
-import (
-	"net/http"
-
-	"github.com/fleetprov/fleetprov/internal/controlplane"
-)
+import "net/http"
 
 // ControlPlane returns the AWS APIs that set a fleet up, for the AWS CLI and the AWS SDKs
 // (their --endpoint-url, AWS_ENDPOINT_URL or BaseEndpoint). They are of AWS IoT (restJson1)
@@ -41,16 +37,4 @@ func (s *Server) ControlPlane() http.Handler {
 		panic("fleetprovtest: ControlPlane needs a server that was started")
 	}
 	return s.control
-}
-
-// account is what the control plane works on.
-func (s *Server) account() controlplane.Account {
-	return controlplane.Account{
-		Registry:    s.registry,
-		Service:     s.service,
-		Endpoint:    s.Endpoint(),
-		Now:         s.clock.now,
-		Logger:      s.logger(),
-		Deactivated: s.sessions.drop,
-	}
 }

@@ -245,6 +245,18 @@ func (s *Server) hook() iotservice.Hook {
 	}
 }
 
+// account is what the control plane works on.
+func (s *Server) account() controlplane.Account {
+	return controlplane.Account{
+		Registry:    s.registry,
+		Service:     s.service,
+		Endpoint:    s.Endpoint(),
+		Now:         s.clock.now,
+		Logger:      s.logger(),
+		Deactivated: s.sessions.drop,
+	}
+}
+
 func (s *Server) newFront() *mqttFront {
 	return &mqttFront{
 		registry: s.registry,

@@ -33,6 +33,7 @@ var knotRules = []struct {
 	{"fleetprovtest", 1},
 	{"internal/iotregistry", 1},
 	{"internal/iotservice", 1},
+	{"internal/pyfunction", 1},
 	{"internal/statefile", 1},
 }
 
