@@ -28,6 +28,8 @@ import "net/http"
 //     brought the code has reached this handler. What it prints goes to Logger. The first call
 //     of a hook still counts as a refusal after five seconds. Functions for other runtimes
 //     can be made but not run.
+//   - A certificate of RegisterCertificate can connect only if [Server.TLS] has ClientCAs, since
+//     the chain of client certificates is verified otherwise.
 //   - The template of the fields of Server is not listed, and a template made here may take
 //     its name.
 //

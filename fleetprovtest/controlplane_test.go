@@ -4,7 +4,9 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http/httptest"
 	"net/url"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/testca"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -130,6 +133,24 @@ func TestClaimThatAnOperatorMakes(t *testing.T) {
 	o.server.Advance(time.Second)
 	o.do("DELETE", "/certificates/"+id, nil)
 	assert.Len(t, o.server.Certificates(), 1)
+}
+
+func TestCertificateOfAnotherAuthorityIsRegistered(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{ClientCAs: x509.NewCertPool()}
+	server.Start()
+	t.Cleanup(server.Close)
+	o := operator{t, server}
+	own := testca.New("own").Client("device", testca.Validity{})
+	claim, err := fleetprov.NewIdentity(own, server.RootCertificate())
+	require.NoError(t, err)
+	assert.Error(t, o.provision("test-template", claim, nil), "it is not registered")
+	answer := o.do("POST", "/certificate/register-no-ca", map[string]string{
+		"status": "ACTIVE", "certificatePem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Leaf.Raw})),
+	})
+	o.do("POST", "/policies/claim", map[string]string{"policyDocument": allowAll})
+	o.do("PUT", "/target-policies/claim", map[string]any{"target": answer["certificateArn"]})
+	assert.NoError(t, o.provision("test-template", claim, nil))
 }
 
 const body = `{

@@ -31,7 +31,7 @@ With the AWS IoT Device SDK for Python v2, in the directory of its sample fleetp
 
   python3 fleetprovisioning.py --endpoint {{.Host}} --port {{.Port}} --ca_file {{path "root-ca.pem"}} \
     --cert {{path "claim.pem.crt"}} --key {{path "claim.pem.key"}} \
-    --template_name {{.Template}} --template_parameters {{values "0002" | quote}}
+    --client_id fleetprov-python --template_name {{.Template}} --template_parameters {{values "0002" | quote}}
 {{else}}
 This library and the AWS SDKs offer the protocol that -alpn requires on port 443 only: -addr 127.0.0.1:443.
 {{end}}

@@ -31,6 +31,7 @@ var knotRules = []struct {
 	most      int
 }{
 	{"fleetprovtest", 1},
+	{"internal/controlplane", 1},
 	{"internal/iotregistry", 1},
 	{"internal/iotservice", 1},
 	{"internal/pyfunction", 1},
