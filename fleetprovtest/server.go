@@ -17,7 +17,8 @@
 // What a certificate may do is decided by AWS IoT policy documents:
 // [Server.ClaimPolicy] and [Server.DevicePolicy]. A few fields of [Server] describe
 // a simple template; [Server.AddTemplate] takes a template body as AWS does.
-// [Server.Hook] is the pre-provisioning hook. [Server.Advance] moves the clock by
+// [Server.Hook] is the pre-provisioning hook. [Server.ControlPlane] serves the AWS APIs by
+// which an operator sets all of this up. [Server.Advance] moves the clock by
 // which certificates and tokens expire.
 //
 // # Limits
@@ -242,6 +243,18 @@ func (s *Server) hook() iotservice.Hook {
 	}
 	return func(request iotservice.HookRequest) iotservice.HookResponse {
 		return iotservice.HookResponse(s.Hook(HookRequest(request)))
+	}
+}
+
+// account is what the control plane works on.
+func (s *Server) account() controlplane.Account {
+	return controlplane.Account{
+		Registry:    s.registry,
+		Service:     s.service,
+		Endpoint:    s.Endpoint(),
+		Now:         s.clock.now,
+		Logger:      s.logger(),
+		Deactivated: s.sessions.drop,
 	}
 }
 

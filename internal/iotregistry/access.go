@@ -33,6 +33,25 @@ func (r *Registry) Access(certificateID, clientID string) (access Access, ok boo
 	return access, true
 }
 
+// claimPoliciesLocked returns the policies of a claim. A temporary one is bound to its
+// template.
+func (r *Registry) claimPoliciesLocked(id string) []*iotpolicy.Document {
+	if claim, temporary := r.claims.temporary[id]; temporary {
+		if t, exists := r.templates.byName[claim.template]; exists {
+			return []*iotpolicy.Document{t.claim}
+		}
+		return nil
+	}
+	if r.policies.claim != nil {
+		return []*iotpolicy.Document{r.policies.claim}
+	}
+	var all []*iotpolicy.Document
+	for _, t := range r.templates.byName {
+		all = append(all, t.claim)
+	}
+	return all
+}
+
 // variablesLocked returns the policy variables of a connection. Its thing is the one
 // whose name is the client id, if the certificate is attached to that one
 // ("thing-policy-variables").

@@ -242,3 +242,17 @@ func TestTemplates(t *testing.T) {
 	assert.ErrorContains(t, a.AddTemplate("fleet", "{}"), "template fleet: ")
 	assert.Equal(t, added, a.Template("fleet"), "it is not replaced by one that fails")
 }
+
+func TestReplayDeletesThings(t *testing.T) {
+	a := iotregistry.New(time.Now)
+	var kept []iotregistry.Change
+	require.NoError(t, a.KeepChanges(func([]iotregistry.Change) error { return nil }, func(c iotregistry.Change) { kept = append(kept, c) }))
+	require.NoError(t, a.Replay(iotregistry.Change{Thing: &iotregistry.Thing{Name: "device"}}))
+	require.NoError(t, a.DeleteThing("device"))
+	require.Equal(t, []iotregistry.Change{{DeletedThing: "device"}}, kept)
+
+	b := iotregistry.New(time.Now)
+	require.NoError(t, b.Replay(iotregistry.Change{Thing: &iotregistry.Thing{Name: "device"}}))
+	require.NoError(t, b.Replay(kept[0]))
+	assert.Empty(t, b.Things())
+}

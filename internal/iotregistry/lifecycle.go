@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Issue adds a certificate that waits for its registration with token.
@@ -142,6 +143,18 @@ func (r *Registry) DeleteUnused(id string, force bool) error {
 	}
 	r.deleteLocked(c)
 	r.keep(Change{DeletedCertificate: c.ID})
+	return nil
+}
+
+// AddTemporaryClaim adds a claim that can be used for one template until it expires. The
+// registry forgets it then, and does not keep it as a [Change].
+func (r *Registry) AddTemporaryClaim(certificate *x509.Certificate, template string, expires time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, exists := r.templates.byName[template]; !exists {
+		return noSuchTemplate(template)
+	}
+	r.claims.temporary[CertificateID(certificate)] = temporaryClaim{template, expires}
 	return nil
 }
 

@@ -45,6 +45,14 @@ func New(now func() time.Time) *Registry {
 	}
 }
 
+// SetClaim makes the certificate with that id the claim that the account has from the
+// beginning. Its status stays as it is.
+func (r *Registry) SetClaim(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims.id = id
+}
+
 // Certificates returns the certificates in the order in which they were issued, without
 // those that were deleted or have disappeared with their token.
 func (r *Registry) Certificates() []Certificate {
@@ -96,4 +104,20 @@ func (r *Registry) expireLocked() {
 		r.things.detach(c.ID)
 	}
 	r.claims.expire(r.now())
+}
+
+// detachLocked makes the detachments that are due.
+func (r *Registry) detachLocked() {
+	for _, d := range r.detachments.due(r.now()) {
+		var change Change
+		if c := r.certificates.byID[d.certificateID]; c != nil && d.policy != "" {
+			c.Policies = without(c.Policies, d.policy)
+			change.Certificate = newCertificateChange(c)
+		}
+		if t := r.things.byName[d.thing]; t != nil {
+			t.CertificateIDs = without(t.CertificateIDs, d.certificateID)
+			change.Thing = t
+		}
+		r.keep(change)
+	}
 }
