@@ -27,7 +27,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 			requests[i].Time = requests[i].Time.UTC()
 		}
 		assert.Equal(t, []fleetprovtest.Request{
-			{Op: "Connect", ClientID: "device-1", Time: start},
+			{Op: "Connect", ClientID: "device-1", Time: start, KeepAlive: time.Minute, CleanSession: true, ProtocolVersion: 4},
 			{Op: "Subscribe", ClientID: "device-1", Time: start.Add(time.Second), Filters: []string{
 				"$aws/certificates/create/json/accepted",
 				"$aws/certificates/create/json/rejected",

@@ -24,6 +24,9 @@ type CertificateChange struct {
 	ThingName  string
 	Registered bool
 	Policies   []string
+
+	ConnectsFrom   time.Time `json:",omitzero"`
+	ExclusiveThing bool      `json:",omitempty"`
 }
 
 // PolicyChange is a policy whose document came in a template.
@@ -38,6 +41,9 @@ func newCertificateChange(c *Certificate) *CertificateChange {
 		ThingName:  c.ThingName,
 		Registered: c.Registered,
 		Policies:   c.Policies,
+
+		ConnectsFrom:   c.ConnectsFrom,
+		ExclusiveThing: c.ExclusiveThing,
 	}
 }
 
@@ -55,5 +61,8 @@ func (c *CertificateChange) certificate() (*Certificate, error) {
 		ThingName:  c.ThingName,
 		Registered: c.Registered,
 		Policies:   c.Policies,
+
+		ConnectsFrom:   c.ConnectsFrom,
+		ExclusiveThing: c.ExclusiveThing,
 	}, nil
 }

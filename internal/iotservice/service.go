@@ -7,7 +7,6 @@ package iotservice
 
 import (
 	"crypto"
-	"crypto/rand"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
@@ -26,15 +25,23 @@ const clockSkew = 2 * time.Minute
 // for concurrent use.
 type Service struct {
 	registry *iotregistry.Registry
-	ca       *testca.CA
+	settings Settings
 	keys     *keyPool
 	hook     *hookCaller
 }
 
-// New returns a service that issues certificates from ca. A hook of nil allows
-// everything. The caller ends it with [Service.Stop] and [Service.Wait].
-func New(registry *iotregistry.Registry, ca *testca.CA, hook Hook) *Service {
-	return &Service{registry: registry, ca: ca, keys: newKeyPool(), hook: &hookCaller{hook: hook}}
+// Settings are what a [Service] is made from.
+type Settings struct {
+	CA       *testca.CA       // issues the certificates
+	Now      func() time.Time // decides when they expire
+	Validity time.Duration    // from Now until then; 0: until the end of 2049
+	Hook     Hook             // nil: everything is allowed
+	Provider Provider         // issues in place of CA where there is a request to sign; nil: CA does
+}
+
+// New returns a service. The caller ends it with [Service.Stop] and [Service.Wait].
+func New(registry *iotregistry.Registry, settings Settings) *Service {
+	return &Service{registry: registry, settings: settings, keys: newKeyPool(), hook: &hookCaller{hook: settings.Hook}}
 }
 
 // PrepareKey starts making a key for a client that is about to create one.
@@ -54,9 +61,12 @@ func (s *Service) Wait() {
 // issue issues a certificate that waits for its registration.
 func (s *Service) issue(public crypto.PublicKey) (iotregistry.Certificate, error) {
 	validity := testca.Validity{NotBefore: time.Now().Add(-clockSkew)}
-	certificate, err := s.ca.Issue(CertificateName, validity, public)
+	if s.settings.Validity > 0 {
+		validity.NotAfter = s.settings.Now().Add(s.settings.Validity)
+	}
+	certificate, err := s.settings.CA.Issue(CertificateName, validity, public)
 	if err != nil {
 		return iotregistry.Certificate{}, err
 	}
-	return s.registry.Issue(certificate, rand.Text()+rand.Text()), nil
+	return s.registry.Issue(certificate, newToken()), nil
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -129,7 +128,7 @@ func (c poweredConn) Read(b []byte) (int, error) {
 type world struct {
 	t        *testing.T
 	server   *fleetprovtest.Server
-	listener *pipe.Listener
+	listener *fleetprovtest.PipeListener
 	flash    *provtest.MemStore
 	claim    *fleetprov.Identity
 	opts     []fleetprov.Option

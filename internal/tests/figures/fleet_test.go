@@ -32,7 +32,7 @@ func fleetQuota(devices int) time.Duration {
 type fleet struct {
 	devices    int
 	createRate int           // how many certificates the account may ask for in a second
-	closes     bool          // a throttled request ends in a closed connection, not in a 429
+	answered   bool          // a throttled request is answered with 429, not by closing the connection
 	downFor    time.Duration // how long nothing can be reached at first
 }
 
@@ -49,7 +49,11 @@ type fleetRun struct {
 func (f fleet) powerOn(t *testing.T) (run fleetRun) {
 	synctest.Test(t, func(t *testing.T) {
 		quota := func(rate int) fleetprovtest.Quota {
-			return fleetprovtest.Quota{PerSecond: float64(rate), Burst: rate, Close: f.closes}
+			quota := fleetprovtest.Quota{PerSecond: float64(rate), Burst: rate}
+			if f.answered {
+				quota.Answer = fleetprovtest.Answer429
+			}
+			return quota
 		}
 		server, listener := provtest.NewPipeServer(t, func(server *fleetprovtest.Server) {
 			server.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{
@@ -122,9 +126,9 @@ func TestFleetAtPowerOn(t *testing.T) {
 		name  string
 		fleet fleet
 	}{
-		{"throttled requests are answered", fleet{devices: devices, createRate: registerRate}},
-		{"throttled requests close their connection", fleet{devices: devices, createRate: registerRate, closes: true}},
-		{"most that have a certificate wait for their registration", fleet{devices: devices, createRate: 2 * registerRate, closes: true}},
+		{"throttled requests are answered", fleet{devices: devices, createRate: registerRate, answered: true}},
+		{"throttled requests close their connection", fleet{devices: devices, createRate: registerRate}},
+		{"most that have a certificate wait for their registration", fleet{devices: devices, createRate: 2 * registerRate}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

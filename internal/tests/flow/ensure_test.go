@@ -19,7 +19,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -335,7 +334,7 @@ func TestAJournalOfAnotherEndpointIsNotUsed(t *testing.T) {
 		server, provisioner := provtest.OnPipes(t)
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
-		another, err := fleetprov.New("localhost:8884", provtest.Template, provtest.Claim(t, server), fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		another, err := fleetprov.New("localhost:8884", provtest.Template, provtest.Claim(t, server), fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		_, err = another.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
@@ -433,7 +432,7 @@ func TestRenewWithTheDevicesOwnIdentity(t *testing.T) {
 		require.NoError(t, err)
 		seen := len(server.Requests())
 
-		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		renewed, err := renewer.Renew(t.Context(), store, parameters)
 		require.NoError(t, err)
@@ -641,7 +640,7 @@ func TestAJournalOfAnotherTemplateIsNotUsed(t *testing.T) {
 			"Properties":{"CertificateId":{"Ref":"AWS::IoT::Certificate::Id"},"Status":"Active"}}}}`))
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
-		other, err := fleetprov.New(server.Endpoint(), "other-template", provtest.Claim(t, server), provtest.OneAttempt, fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		other, err := fleetprov.New(server.Endpoint(), "other-template", provtest.Claim(t, server), provtest.OneAttempt, fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		_, err = other.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
