@@ -25,6 +25,14 @@ type Credentials struct {
 	DeviceConfiguration   map[string]string   // nil if the template has none; a value that is not a string is kept as JSON text
 	PreviousCertificateID string              // of the certificate these replace, which may be deactivated now
 
+	// AbandonedCertificateIDs are of certificates that may be active and that no device
+	// has: a registration was asked for and not heard of again. They may be deactivated.
+	AbandonedCertificateIDs []string
+
+	// KeyLabel is the label of the private key in a [Keyring], or empty. UseKeyring
+	// finds the key after a reload.
+	KeyLabel string
+
 	private *privateKey // behind a pointer, where no verb of fmt reaches it
 }
 
@@ -47,14 +55,25 @@ func (c *Credentials) PrivateKeyPEM() []byte {
 }
 
 // SetPrivateKey gives the credentials a key that lives in hardware, after they
-// were loaded without it. It fails if the key is not the certificate's.
+// were loaded without it. It fails with [ErrKeyMissing] if key is nil, and with
+// [ErrKeyMismatch] if it is not the certificate's.
 func (c *Credentials) SetPrivateKey(key crypto.Signer) error {
-	leaf, _, err := c.chain()
-	if err != nil {
+	if err := c.setKey(key); err != nil {
 		return fmt.Errorf("fleetprov: %w", err)
 	}
-	if keys.IsNil(key) || !keys.Same(key.Public(), leaf.PublicKey) {
-		return errors.New("fleetprov: the private key does not belong to the certificate")
+	return nil
+}
+
+func (c *Credentials) setKey(key crypto.Signer) error {
+	leaf, _, err := c.chain()
+	if err != nil {
+		return err
+	}
+	if keys.IsNil(key) {
+		return fmt.Errorf("%w: it is nil", ErrKeyMissing)
+	}
+	if !keys.Same(key.Public(), leaf.PublicKey) {
+		return fmt.Errorf("the private key does not belong to the certificate: %w", ErrKeyMismatch)
 	}
 	c.private = &privateKey{key}
 	return nil
@@ -179,6 +198,9 @@ func newCredentials(file *credfile.File) *Credentials {
 		Roots:                 file.Roots,
 		DeviceConfiguration:   file.DeviceConfiguration,
 		PreviousCertificateID: file.PreviousCertificateID,
+
+		AbandonedCertificateIDs: file.AbandonedCertificateIDs,
+		KeyLabel:                file.KeyLabel,
 	}
 	if file.Key != nil {
 		c.private = &privateKey{file.Key}
@@ -202,6 +224,9 @@ func (c *Credentials) file() (*credfile.File, error) {
 		Roots:                 c.Roots,
 		DeviceConfiguration:   c.DeviceConfiguration,
 		PreviousCertificateID: c.PreviousCertificateID,
+
+		AbandonedCertificateIDs: c.AbandonedCertificateIDs,
+		KeyLabel:                c.KeyLabel,
 	}, nil
 }
 
@@ -213,4 +238,23 @@ func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
 	}
 	leaf, err := credfile.ParseLeaf(chain)
 	return leaf, chain, err
+}
+
+// stored is what the store holds as credentials.
+type stored struct {
+	credentials *Credentials // nil if there are none, or they cannot be read
+	data        []byte       // what they were read from
+	expired     bool         // by the device's clock
+	unverified  bool         // they are to be verified, and may never have been
+}
+
+// isSound reports whether there is nothing left to do.
+func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
+
+// id is the id of the stored certificate, if it can be read.
+func (s *stored) id() string {
+	if s.credentials == nil {
+		return ""
+	}
+	return s.credentials.CertificateID
 }

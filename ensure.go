@@ -2,13 +2,18 @@ package fleetprov
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
+	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/exchange"
 	"github.com/fleetprov/fleetprov/internal/journal"
+	"github.com/fleetprov/fleetprov/internal/mqttsession"
+	"github.com/fleetprov/fleetprov/internal/turn"
 )
 
 // LoadCredentials reads the credentials that [Provisioner.Ensure] stored. It needs
@@ -20,7 +25,7 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 	if store == nil {
 		return nil, errors.New("fleetprov: the store is nil")
 	}
-	data, err := store.Get(ctx, credentialsName)
+	data, err := bounded.New(store).Get(ctx, credentialsName)
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: reading %s: %w", credentialsName, err)
 	}
@@ -32,15 +37,20 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 //
 // Sound credentials in the store are returned at once, without a lock, a write or
 // the network. Sound are credentials that can be read, whose key belongs to the
-// certificate, and that have not expired. Otherwise Ensure locks the store if it is
+// certificate, and that have not expired. Those that have, by the device's clock, are
+// replaced by new ones if one attempt can get them, and returned with the error
+// otherwise: the clock may be what is wrong. Otherwise Ensure locks the store if it is
 // a [Locker], proves that it can be written to before AWS makes anything, and
 // provisions as [Provisioner.Provision] does, with a journal in the store: when the
 // power fails, the next Ensure goes on with the certificate that was issued
 // instead of asking for another.
 //
-// Only one case leaves a second active certificate behind: the answer to
-// RegisterThing is lost together with the power, and the device does not come back
-// within the hour that the ownership token lives.
+// A second active certificate is left behind when a registration was asked for whose
+// answer never came, and its ownership token is refused afterwards (it lives for an
+// hour, and AWS does not say whether it can be used again); or when the journal of a
+// certificate is damaged, is for another template or endpoint, or is for a private key
+// that is gone. Credentials.AbandonedCertificateIDs names each of them, for an operator
+// to deactivate, but for one whose journal is damaged beyond reading.
 //
 // With [WithVerification], credentials that are stored but could not be verified
 // are returned together with that error, by this Ensure and by each one after it
@@ -51,62 +61,84 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // returned, never taken for damage. Once AWS has accepted the registration,
 // Credentials are returned even together with an error.
 //
+// Each call of the store takes as long as [WithStepTimeout] says at most, but for Lock,
+// which takes until ctx ends. When ctx ends, what is being written after AWS has given
+// something gets two seconds more. That holds also for a store that hangs and does not
+// watch its context: see [Store] for what is left behind then.
+//
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
 	k, err := p.newKeeper(store, false)
 	if err != nil {
 		return nil, err
 	}
-	c, _, err := k.stored(ctx)
-	if err != nil || c != nil && !k.isUnverified(ctx, c) {
-		return c, err
+	found, err := k.stored(ctx)
+	if err != nil || found.isSound() {
+		return found.credentials, err
 	}
-	// From here on c is what was stored but never verified, if anything: whatever
-	// fails, the device can boot with it.
+	// From here on the device can boot with what was found, if anything, whatever
+	// fails.
 	if err := k.run.prepare(ctx, parameters); err != nil {
-		return c, err
+		return found.credentials, err
 	}
 	unlock, err := k.lock(ctx)
 	if err != nil {
-		return c, err
+		return found.credentials, err
 	}
 	defer unlock()
 	ensured, err := k.ensure(ctx)
-	if ensured == nil && err != nil {
-		ensured = c
+	if ensured == nil {
+		ensured = found.credentials
 	}
 	return ensured, err
 }
 
 // ensure does what is left to do, while the store is locked.
 func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
-	c, unsound, err := k.stored(ctx)
+	found, err := k.stored(ctx)
 	switch {
-	case err != nil:
-		return nil, err
-	case c != nil && k.isUnverified(ctx, c):
-		return c, k.verify(ctx, c)
-	case c != nil:
-		return c, nil // another run was faster
-	case unsound != nil:
-		if err := k.journal.Files.SetAside(ctx, unsound); err != nil {
+	case err != nil || found.isSound(): // another run was faster
+		return found.credentials, err
+	case found.credentials != nil && !found.expired:
+		if _, err := k.journal.Read(ctx, found.id()); err != nil { // sets aside what cannot be read
+			return found.credentials, err
+		}
+		return found.credentials, k.verify(ctx, found.credentials)
+	case found.credentials == nil && found.data != nil:
+		if err := k.journal.Files.SetAside(ctx, found.data); err != nil {
 			return nil, err
 		}
 	}
-	pending, err := k.pending(ctx, "")
+	pending, err := k.pending(ctx, found.id())
 	if err != nil {
-		return nil, err
+		return found.credentials, err
 	}
-	if pending != nil && pending.Accepted {
-		if c := newCredentials(pending.Credentials); !k.hasExpired(c) {
-			return c, k.finish(ctx, c)
+	if pending.Accepted {
+		c := newCredentials(pending.Credentials)
+		if err := k.finish(ctx, c); err != nil || !k.hasExpired(c) {
+			return c, err
 		}
+		found = stored{credentials: c, expired: true}
 	}
-	c, failed := k.provision(ctx, pending, "")
-	if c == nil {
+	return k.replace(ctx, found, pending)
+}
+
+// replace provisions where there are no credentials, or ones that look expired. Those
+// are kept if no others can be had: one attempt is made, since AWS may accept them.
+func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pending) (*Credentials, error) {
+	k.run.once = found.expired
+	c, failed := k.provision(ctx, pending, found)
+	var failure *Error
+	switch {
+	case c != nil && found.expired && found.data != nil:
+		return c, join(failed, join(k.journal.Files.Keep(ctx, previousName, found.data), k.finish(ctx, c)))
+	case c != nil:
+		return c, join(failed, k.finish(ctx, c))
+	case found.expired && errors.As(failed, &failure):
+		return found.credentials, k.run.steps.failed(failure.Op, fmt.Errorf("the stored credentials have expired by this clock, and no others could be had: %w", failure.Err))
+	default:
 		return nil, failed
 	}
-	return c, join(failed, k.finish(ctx, c))
 }
 
 // finish stores accepted credentials, and drops the journal when all is done.
@@ -126,12 +158,6 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 		}
 	}
 	return k.journal.Drop(ctx)
-}
-
-// isUnverified reports whether stored credentials are to be verified and never were:
-// their journal is still there.
-func (k *keeper) isUnverified(ctx context.Context, c *Credentials) bool {
-	return k.run.p.options.verify != nil && k.journal.IsAccepted(ctx, c.CertificateID)
 }
 
 // Renew replaces the credentials in store by new ones. It provisions again, proves
@@ -175,22 +201,27 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
+	k.thing = old.ThingName
+	k.run.gained.abandon(old.AbandonedCertificateIDs...)
 	pending, err := k.pending(ctx, old.CertificateID)
 	if err != nil {
 		return nil, err
 	}
-	if pending != nil && pending.Accepted {
+	if pending.Accepted {
 		c := newCredentials(pending.Credentials)
-		switch {
-		case k.hasExpired(c):
-		case c.CertificateID == old.CertificateID:
+		if c.CertificateID == old.CertificateID {
 			return c, k.journal.Drop(ctx) // it was done but for this
-		default:
-			c.PreviousCertificateID = old.CertificateID
-			return c, k.swap(ctx, c, data)
+		}
+		c.PreviousCertificateID = old.CertificateID
+		if err := k.swap(ctx, c, data); err == nil || !k.hasExpired(c) {
+			return c, err
 		}
 	}
-	c, failed := k.provision(ctx, pending, old.CertificateID)
+	if file := k.run.p.unwritten.Renewed(old.CertificateID); file != nil {
+		c := newCredentials(file)
+		return c, k.swap(ctx, c, data)
+	}
+	c, failed := k.provision(ctx, pending, stored{credentials: old, data: data})
 	if c == nil {
 		return nil, failed
 	}
@@ -224,14 +255,18 @@ func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
 	if err := k.keep(ctx, c); err != nil {
 		return err
 	}
+	k.run.p.unwritten.Forget(c.PreviousCertificateID)
 	return k.journal.Drop(ctx)
 }
 
 // keeper is one call of Ensure or Renew: a run, and the journal of it in the store.
 type keeper struct {
-	run     *run
-	store   Store
-	journal *journal.Journal
+	run      *run
+	store    Store          // the caller's, for what else it can do
+	calls    *bounded.Store // the calls of store
+	journal  *journal.Journal
+	hardware *hardware
+	thing    string // whose credentials are renewed; "" for Ensure
 }
 
 func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
@@ -242,50 +277,98 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 	if store == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
 	}
-	k := &keeper{run: r, store: store, journal: &journal.Journal{
-		Files:    journal.Files{Store: store, Step: r.steps.store},
+	calls := bounded.New(store)
+	k := &keeper{run: r, store: store, calls: calls, journal: &journal.Journal{
+		Files:    journal.Files{Store: calls, Step: r.steps.store},
 		Endpoint: p.link.Endpoint.String(),
 		Template: p.template,
 		Renewal:  renewal,
 	}}
+	k.hardware = &hardware{privateKey: p.options.privateKey, keyring: p.options.keyring, step: r.steps.keyring}
 	r.journal = k
 	return k, nil
 }
 
-// lock keeps other runs on the same store waiting, if the store can.
+// lock keeps other runs on the same store waiting, if the store can. It waits itself
+// until ctx ends.
 func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
-	locker, ok := k.store.(Locker)
-	if !ok {
-		return func() {}, nil
+	free := func() error { return nil }
+	if locker, ok := k.store.(Locker); ok {
+		free, err = k.calls.Lock(ctx, locker.Lock)
 	}
-	free, err := locker.Lock(ctx)
-	if err != nil {
-		return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w; another run may hold it", err)}
+	switch {
+	case err == nil:
+		return func() { k.unlock(context.WithoutCancel(ctx), free) }, nil
+	case bounded.IsHang(err):
+		err = fmt.Errorf("%w; the store hangs, or another run may hold it", err)
+	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))):
+		err = fmt.Errorf("%w; another run may hold it", err)
 	}
-	return func() {
-		if err := free(); err != nil {
-			k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
+	return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w", err)}
+}
+
+// unlock gives up the lock, when no write can come any more from this run.
+func (k *keeper) unlock(ctx context.Context, free func() error) {
+	what, ended := k.calls.Overdue()
+	if ended == nil {
+		k.free(ctx, free)
+		return
+	}
+	k.run.steps.log.warn(ctx, "the store hangs, and stays locked until it has done what it was asked for", "unended", what)
+	go func() {
+		for ended != nil {
+			<-ended
+			_, ended = k.calls.Overdue()
 		}
-	}, nil
+		k.free(ctx, free)
+	}()
+}
+
+// free calls what gives up the lock, which has as long as any call of the store.
+func (k *keeper) free(ctx context.Context, free func() error) {
+	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
+	defer cancel()
+	_, err := bounded.Read(ctx, "unlocking the store", func(context.Context) (struct{}, error) { return struct{}{}, free() })
+	if err != nil {
+		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
+	}
 }
 
 // provision makes attempts, with the certificate of a journal if it has one that is
 // not registered yet. Before AWS makes anything, the store is proved to take it. The
-// new credentials replace those with the id previous, or none.
-func (k *keeper) provision(ctx context.Context, pending *journal.Pending, previous string) (*Credentials, error) {
-	if pending != nil && !pending.Accepted {
+// new credentials replace those that were found, if any.
+func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found stored) (*Credentials, error) {
+	g := &k.run.gained
+	g.abandon(pending.Abandoned...)
+	if pending.Credentials != nil && !pending.Accepted {
 		if err := k.goOn(pending); err != nil {
 			return nil, err
 		}
 	}
-	if err := k.journal.Probe(ctx); err != nil {
+	label, err := k.hardware.labelFor(ctx, found, pending.KeyLabel)
+	if err != nil {
+		return nil, k.run.steps.failed(OpPrepare, err)
+	}
+	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
+		return nil, err
+	}
+	if err := k.useLabel(ctx, label); err != nil {
 		return nil, err
 	}
 	c, err := k.run.repeat(ctx)
-	if c != nil {
-		c.PreviousCertificateID = previous
-		// Where the journal cannot be written, the credentials may be all the same.
-		_ = k.accepted(ctx, c)
+	if c == nil {
+		return nil, err
+	}
+	previous := found.id()
+	c.PreviousCertificateID = previous
+	file, fileErr := c.file()
+	if fileErr != nil {
+		return c, join(err, k.run.steps.failed(OpStore, fileErr))
+	}
+	if k.journal.Accepted(ctx, file) != nil && previous != "" {
+		// The credentials may be written all the same. A renewal is verified first,
+		// which may fail; then no file would tell of it.
+		k.run.p.unwritten.Keep(previous, file)
 	}
 	return c, err
 }
@@ -300,68 +383,116 @@ func (k *keeper) goOn(pending *journal.Pending) error {
 	}
 	g := &k.run.gained
 	g.issued = &exchange.Issued{ID: file.CertificateID, Chain: file.Chain, Leaf: leaf, Key: file.Key, Token: pending.Token}
-	g.issuedAt = pending.Issued
+	g.issuedAt, g.asked = pending.Issued, true
 	return nil
 }
 
-// created writes the certificate to the journal, before it is registered.
+// created implements recorder.
 func (k *keeper) created(ctx context.Context, g *gained) error {
-	return k.journal.Created(ctx, k.run.p.file(g.issued, new(exchange.Registered)), g.issued.Token, g.issuedAt)
+	return k.journal.Created(ctx, k.run.p.file(g, new(exchange.Registered)), g.issued.Token, g.issuedAt)
 }
 
-// accepted writes to the journal that AWS has registered the credentials.
-func (k *keeper) accepted(ctx context.Context, c *Credentials) error {
-	file, err := c.file()
-	if err != nil {
-		return k.run.steps.failed(OpStore, err)
+// registered implements recorder. A renewal whose registration was asked for and not
+// heard of again is tried: if it connects as the thing that is known, it is registered.
+func (k *keeper) registered(ctx context.Context, taken *turn.Taken) *Credentials {
+	g := &k.run.gained
+	if k.thing == "" || !g.asked {
+		return nil
 	}
-	return k.journal.Accepted(ctx, file)
+	c := newCredentials(k.run.p.file(g, &exchange.Registered{ThingName: k.thing}))
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return nil
+	}
+	once := func(ctx context.Context, certificate *tls.Certificate, clientID string, _ *turn.Taken) (*mqttsession.Session, error) {
+		return k.run.p.link.Open(ctx, certificate, clientID)
+	}
+	if k.run.connectAs(ctx, &certificate, k.thing, taken, once) != nil {
+		return nil
+	}
+	return c
 }
 
-// pending returns what the journal holds for this run, with its key.
+// pending returns what the journal holds for this run, with its key. A certificate
+// that is not registered yet, and whose key is gone, is given up.
 func (k *keeper) pending(ctx context.Context, stored string) (*journal.Pending, error) {
 	pending, err := k.journal.Read(ctx, stored)
-	if err != nil || pending == nil {
-		return nil, err
+	if err != nil || pending.Credentials == nil {
+		return pending, err
 	}
-	return pending, k.giveKey(pending.Credentials)
+	err = k.hardware.giveKey(ctx, pending.Credentials)
+	switch {
+	case err == nil:
+		return pending, nil
+	case !isKeyGone(err):
+		return nil, keyFailure(pending.Credentials, err)
+	case !pending.Accepted:
+		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone", "certificateId", pending.Credentials.CertificateID)
+		return k.journal.GiveUp(ctx, pending)
+	default:
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
+			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name))
+	}
 }
 
-// stored returns the credentials in the store if they are sound. If they are not,
-// it returns what they were read from.
-func (k *keeper) stored(ctx context.Context) (c *Credentials, unsound []byte, err error) {
+// stored reads the credentials in the store. If they are not sound, nothing is lost of
+// them.
+func (k *keeper) stored(ctx context.Context) (stored, error) {
 	data, err := k.journal.Files.Read(ctx, credentialsName)
 	if err != nil || data == nil {
-		return nil, nil, err
+		return stored{}, err
 	}
 	file, err := credfile.Parse(data)
 	if err != nil {
-		return nil, data, nil
+		return stored{data: data}, nil
 	}
-	if err := k.giveKey(file); err != nil {
-		return nil, nil, err
+	if err := k.hardware.giveKey(ctx, file); err != nil {
+		return stored{}, keyFailure(file, fmt.Errorf("%s: %w", credentialsName, err))
 	}
-	if c = newCredentials(file); k.hasExpired(c) {
-		return nil, data, nil
+	c := newCredentials(file)
+	s := stored{credentials: c, data: data, expired: k.hasExpired(c)}
+	k.warnOfEndpoint(ctx, c)
+	if k.run.p.options.verify != nil {
+		// The journal is there until they are verified.
+		s.unverified, err = k.journal.Mentions(ctx, c.CertificateID)
 	}
-	return c, nil, nil
+	return s, err
 }
 
-// giveKey gives credentials whose key is not in the file the key of WithPrivateKey.
-// If that is missing, or another key, it is not damage.
-func (k *keeper) giveKey(file *credfile.File) error {
-	if file.Key != nil {
+// keyFailure is about stored credentials whose key cannot be had. A key that is gone is
+// the store's matter, a keyring that does not answer is not.
+func keyFailure(file *credfile.File, err error) error {
+	op := OpPrepare
+	if isKeyGone(err) {
+		op = OpStore
+	}
+	return &Error{Op: op, CertificateID: file.CertificateID, Err: err}
+}
+
+// warnOfEndpoint warns of credentials from another endpoint, of another account or
+// region perhaps, where they are of no use.
+func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
+	if here := k.run.p.link.Endpoint.String(); !strings.EqualFold(c.Endpoint, here) {
+		k.run.steps.log.warn(ctx, fmt.Sprintf("the store was filled at the endpoint %q, and this is %q", c.Endpoint, here), "certificateId", c.CertificateID)
+	}
+}
+
+// useLabel makes the run make its key under label, if it makes one in a keyring. The
+// credentials of previous.pem go before their key does.
+func (k *keeper) useLabel(ctx context.Context, label string) error {
+	if label == "" {
 		return nil
 	}
-	key := k.run.p.options.privateKey
-	if key == nil {
-		return &Error{Op: OpStore, CertificateID: file.CertificateID, Err: errors.New("the private key of the stored credentials lives in hardware: give it with WithPrivateKey")}
+	k.run.gained.keyLabel = label
+	k.run.gained.creation = k.hardware.creation(ctx, label, k.run.p.options.format)
+	data, err := k.journal.Files.Read(ctx, previousName)
+	if err != nil || data == nil {
+		return err
 	}
-	if err := newCredentials(file).SetPrivateKey(key); err != nil {
-		return &Error{Op: OpStore, CertificateID: file.CertificateID, Err: fmt.Errorf("the stored credentials are for another key than the one of WithPrivateKey: %w", err)}
+	if previous, err := credfile.Parse(data); err != nil || previous.KeyLabel != label {
+		return nil
 	}
-	file.Key = key
-	return nil
+	return k.journal.Files.Remove(ctx, previousName)
 }
 
 func (k *keeper) keep(ctx context.Context, c *Credentials) error {

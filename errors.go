@@ -3,8 +3,10 @@ package fleetprov
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/keys"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
 	"github.com/fleetprov/fleetprov/internal/pfx"
 	"github.com/fleetprov/fleetprov/internal/proxy"
@@ -69,23 +72,78 @@ type RejectedError struct {
 	StatusCode int
 	Code       string // errorCode
 	Message    string // errorMessage
+
+	// shown is what Error quotes in place of the fields, if they hold the value of a
+	// parameter.
+	shown *RejectedError
 }
 
 // newRejectedError gives AWS's words their public form. An answer that is not in the
 // documented form stays [ErrBadResponse].
-func newRejectedError(rejection *exchange.Rejection, err error) error {
-	rejected := &RejectedError{rejection.StatusCode, rejection.Code, rejection.Message}
+func newRejectedError(rejection *exchange.Rejection, err error, parameters map[string]string) error {
+	rejected := &RejectedError{StatusCode: rejection.StatusCode, Code: rejection.Code, Message: rejection.Message}
+	masks := masksOf(parameters)
+	shown := &RejectedError{StatusCode: rejected.StatusCode, Code: masks.Replace(rejected.Code), Message: masks.Replace(rejected.Message)}
+	if *shown != *rejected {
+		rejected.shown = shown
+	}
 	if errors.Is(err, ErrBadResponse) {
 		return fmt.Errorf("%w (%w)", rejected, ErrBadResponse)
 	}
 	return rejected
 }
 
+// isRefused reports whether AWS has said in its own words that it did not do what it
+// was asked. A failure inside AWS does not say so.
+func isRefused(err error) bool {
+	rejected := new(RejectedError)
+	return errors.As(err, &rejected) && !errors.Is(err, ErrBadResponse) && !rejected.rejection().Internal()
+}
+
+// minMasked is how long a parameter's value is that is masked, in bytes. A shorter one
+// would take too much out of AWS's words.
+const minMasked = 4
+
+// masksOf puts the names of parameters, in angle brackets, in the place of their
+// values, as they are or as JSON quotes them.
+func masksOf(parameters map[string]string) *strings.Replacer {
+	names := slices.Collect(maps.Keys(parameters))
+	// Of two values that begin alike the longer one is looked for first.
+	slices.SortFunc(names, func(a, b string) int { return len(parameters[b]) - len(parameters[a]) })
+	var pairs []string
+	for _, name := range names {
+		value := parameters[name]
+		if len(value) < minMasked {
+			continue
+		}
+		mask := "<" + name + ">"
+		if quoted, err := json.Marshal(value); err == nil {
+			pairs = append(pairs, string(quoted[1:len(quoted)-1]), mask)
+		}
+		pairs = append(pairs, value, mask)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+func (e *RejectedError) rejection() *exchange.Rejection {
+	return &exchange.Rejection{StatusCode: e.StatusCode, Code: e.Code, Message: e.Message}
+}
+
+// retryable looks at the code before the status: AWS's model gives throttling 400.
+func (e *RejectedError) retryable() bool {
+	r := e.rejection()
+	return r.Throttled() || r.Conflicting() || r.Internal()
+}
+
 // maxQuoted bounds how much of AWS's words goes into an error text, in bytes.
 const maxQuoted = 512
 
-// Error quotes AWS's words, cut at 512 bytes each.
+// Error quotes AWS's words, cut at 512 bytes each. The value of a parameter of four
+// bytes or more is replaced by its name in angle brackets.
 func (e *RejectedError) Error() string {
+	if e.shown != nil {
+		return e.shown.Error()
+	}
 	var b strings.Builder
 	b.WriteString("AWS IoT rejected the request")
 	if e.StatusCode != 0 {
@@ -123,18 +181,31 @@ var (
 	// forbids what was asked.
 	ErrConnectionLost = diagnosis.ErrConnectionLost
 
+	// ErrClosedOnConnect is a connection that the server closed, in order, between
+	// CONNECT and its answer. It is ErrConnectionLost too, and is tried again. AWS IoT
+	// was seen to do so with a certificate that is unknown, inactive or without a
+	// policy, and with a client id that the policy does not allow; where it says the
+	// same in TLS or in CONNACK, it is ErrNotAuthorized.
+	ErrClosedOnConnect = diagnosis.ErrClosedOnConnect
+
 	// ErrBadResponse is an answer that is not what AWS IoT documents.
 	ErrBadResponse = exchange.ErrBadResponse
 
-	// ErrClock is a certificate that is not valid yet: the device's clock is
-	// behind. It passes when the clock is set.
+	// ErrClock is a certificate that is not valid yet, or one of the server's or a
+	// new one that has expired already: the device's clock is wrong. It passes when
+	// the clock is set.
 	ErrClock = diagnosis.ErrClock
+
+	// ErrKeyMissing is a private key in hardware that is not there. ErrKeyMismatch is
+	// one that is not the key of the certificate it is wanted for.
+	ErrKeyMissing  = keys.ErrMissing
+	ErrKeyMismatch = keys.ErrMismatch
 )
 
 // Retryable reports whether another attempt could succeed where err failed,
 // with nothing changed but time: a network failure, a lost connection, a step's
-// timeout, a wrong clock, a throttled request (429) or a failure inside AWS
-// (5xx). It is false for everything else, for nil, and for the end of the
+// timeout, a wrong clock, a throttled request (429), a failure inside AWS (5xx) or
+// a [Keyring] that did not answer. It is false for everything else, for nil, and for the end of the
 // caller's own context, which only the caller can lift.
 func Retryable(err error) bool {
 	var (
@@ -146,17 +217,22 @@ func Retryable(err error) bool {
 		lookup   *net.DNSError
 		failure  *Error
 		expired  *diagnosis.ExpiredError
+		token    *keys.TokenError
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &expired):
 		return false
+	case errors.As(err, &token):
+		return true
 	case errors.As(err, &failure) && failure.Op == OpStore:
 		return false // a write has been repeated by then
 	case errors.As(err, &rejected):
-		return rejected.retryable()
+		return rejected.retryable() || errors.Is(err, ErrBadResponse) && mayBeRegistered(failure)
 	case errors.Is(err, ErrClock):
 		return true
-	case errors.Is(err, ErrNotAuthorized), errors.Is(err, ErrBadResponse), errors.Is(err, ErrIncorrectPassword), errors.As(err, &invalid):
+	case errors.Is(err, ErrBadResponse):
+		return mayBeRegistered(failure)
+	case errors.Is(err, ErrNotAuthorized), errors.Is(err, ErrIncorrectPassword), errors.As(err, &invalid):
 		return false
 	case errors.As(err, &refused):
 		return refused.Code == mqttsession.ConnackServerUnavailable
@@ -175,17 +251,14 @@ func Retryable(err error) bool {
 	}
 }
 
-// retryable looks at the code only where there is no status.
-func (e *RejectedError) retryable() bool {
-	switch {
-	case e.StatusCode == 429 || e.StatusCode >= 500:
-		return true
-	case e.StatusCode != 0:
-		return false
-	}
-	return e.is("Throttled", "Throttling", "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
-		"InternalError", "InternalFailure", "InternalFailureException", "InternalServerException",
-		"ServiceUnavailable", "ServiceUnavailableException")
+// mayBeRegistered reports whether a step failed after which the certificate may be
+// active, so that it is registered again rather than given up.
+func mayBeRegistered(failure *Error) bool { return failure != nil && failure.Op == OpRegisterThing }
+
+// isKeyGone reports whether a private key in hardware is missing or another one, which a
+// keyring that does not answer is not.
+func isKeyGone(err error) bool {
+	return errors.Is(err, ErrKeyMissing) || errors.Is(err, ErrKeyMismatch)
 }
 
 // tokenLifetime is how long an ownership token is good (AWS developer guide,
@@ -200,14 +273,8 @@ func tokenRefused(err error, age time.Duration) bool {
 	if !errors.As(err, &rejected) {
 		return false
 	}
-	return rejected.is("InvalidCertificateOwnershipToken") ||
+	return rejected.rejection().TokenRefused() ||
 		rejected.StatusCode == http.StatusBadRequest && (age > tokenLifetime || age < 0)
-}
-
-// is compares codes as AWS spells them, which it does in more than one way.
-func (e *RejectedError) is(codes ...string) bool {
-	plain := strings.ReplaceAll(e.Code, "_", "")
-	return slices.ContainsFunc(codes, func(code string) bool { return strings.EqualFold(plain, code) })
 }
 
 // join joins two errors on one line.

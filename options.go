@@ -40,6 +40,7 @@ type options struct {
 	ownKey      func(exchange.Format) exchange.Creation // nil: AWS makes the key
 	keyOptions  int                                     // how many options set ownKey
 	privateKey  crypto.Signer                           // of WithPrivateKey
+	keyring     Keyring                                 // of WithKeyring
 	keyErr      error
 	format      exchange.Format
 	verify      func(*run, context.Context, *Credentials) error // nil: nothing is verified
@@ -137,6 +138,22 @@ func WithPrivateKey(key crypto.Signer) Option {
 	}
 }
 
+// WithKeyring makes the device's keys in keyring, one for each certificate, and gets
+// certificates for them with CreateCertificateFromCsr. It is for Ensure, Renew and a
+// Manager: Provision has no store to remember a label in, and refuses it. Default: AWS
+// makes the key.
+func WithKeyring(keyring Keyring) Option {
+	return func(o *options) {
+		o.keyring = keyring
+		o.keyOptions++
+		if keyring == nil {
+			o.keyErr = errors.New("the keyring is nil")
+		}
+		// The run on a store knows under which label the key is to be made.
+		o.ownKey = func(format exchange.Format) exchange.Creation { return &exchange.OwnKey{Format: format} }
+	}
+}
+
 // WithCBOR makes requests on the topics that end in /cbor, whose payloads are
 // smaller. Default: JSON.
 func WithCBOR() Option {
@@ -209,14 +226,19 @@ func WithRetryIf(retry func(error) bool) Option {
 }
 
 // WithLogger sets where steps (Info), their failures (Warn) and beginnings
-// (Debug) are logged. No key, token, password, parameter or payload is.
-// Default: nowhere.
+// (Debug) are logged, and warnings. No key, token, password, value of a parameter or
+// payload is. With nil nothing is logged.
+//
+// Default: a failure that will be tried again, with the wait, and warnings go to the
+// standard logger of package log, which hands them on to the default logger of
+// log/slog if the program has set one with [slog.SetDefault].
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
-		o.log = nil
-		if logger != nil {
-			o.log = structuredLog{logger}
+		if logger == nil {
+			o.log = noLog{}
+			return
 		}
+		o.log = structuredLog{logger}
 	}
 }
 
@@ -233,7 +255,7 @@ func newOptions(opts []Option) *options {
 		stepTimeout: 30 * time.Second,
 		backoff:     backoff.Policy{Min: backoff.DefaultMin, Max: backoff.DefaultMax},
 		retryIf:     Retryable,
-		log:         noLog{},
+		log:         defaultLog{},
 		progress:    func(context.Context, Progress) {},
 	}
 	for _, opt := range opts {
@@ -301,13 +323,12 @@ func (o *options) check() error {
 		errs = append(errs, proxy.Check(o.proxy))
 	}
 	refuse(o.dialer == nil, "the dialer is nil")
-	refuse(o.keyOptions > 1, "WithGeneratedKey and WithPrivateKey exclude each other, and may be given once")
+	refuse(o.keyOptions > 1, "WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other, and may be given once")
 	refuse(o.stepTimeout <= 0, "the step timeout is %v: it must be more than zero", o.stepTimeout)
 	refuse(o.maxAttempts < 0, "the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts)
 	refuse(o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min,
 		"the backoff is %v to %v: it must be more than zero, and not end before it begins", o.backoff.Min, o.backoff.Max)
 	refuse(o.retryIf == nil, "the function of WithRetryIf is nil")
-	refuse(o.log == nil, "the logger is nil")
 	refuse(o.progress == nil, "the progress function is nil")
 	return errors.Join(errs...)
 }
@@ -331,11 +352,21 @@ func checkTemplate(name string) error {
 	return nil
 }
 
-// checkParameters looks at lengths only: the template decides which are required. No
-// value is put into an error, since it may be a secret.
+// isThingName reports whether AWS IoT takes the name for a thing (AWS IoT API
+// reference, CreateThing).
+func isThingName(name string) bool {
+	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:_-"
+	return name != "" && len(name) <= 128 && strings.Trim(name, allowed) == ""
+}
+
+// checkParameters looks at lengths and encoding: the template decides which parameters
+// are required. No value is put into an error, since it may be a secret.
 func checkParameters(parameters map[string]string) error {
 	var err error
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		if !utf8.ValidString(name) || !utf8.ValidString(parameters[name]) {
+			err = join(err, fmt.Errorf("the parameter %.64q or its value is not UTF-8, and would become another one on the way: is it read from a memory that was not programmed?", name))
+		}
 		if n := utf8.RuneCountInString(name); n == 0 || n > 2048 {
 			err = join(err, fmt.Errorf("a parameter name has %d characters: AWS IoT takes 1 to 2048", n))
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
@@ -22,8 +24,8 @@ type Progress struct {
 	Err     error         // why the step failed, or nil
 }
 
-// gained is what a run has gained for its device. The exchange adds to it, and is
-// begun with what a journal holds.
+// gained is what a run has gained for its device. The exchange adds to it; a run on a
+// store begins with what the journal holds.
 type gained struct {
 	creation exchange.Creation // how it gets a certificate
 
@@ -31,8 +33,15 @@ type gained struct {
 	// than made again.
 	issued   *exchange.Issued
 	issuedAt time.Time
+	keyLabel string // of its key in a keyring
+	asked    bool   // a registration was asked for whose outcome is not known
 
-	accepted string // the id of a certificate that AWS has accepted before this run
+	// unread are the credentials that AWS accepted with an answer that could not be
+	// read. The registration is repeated once, for the thing name.
+	unread *Credentials
+
+	accepted  string   // the id of a certificate that AWS has accepted before this run
+	abandoned []string // the ids of certificates that may be active, and that the device gave up
 }
 
 // certificateID names the certificate, if there is one.
@@ -43,15 +52,34 @@ func (g *gained) certificateID() string {
 	return g.issued.ID
 }
 
+// giveUp forgets the certificate, whose ownership token was refused. AWS deletes it,
+// unless it was registered all the same.
+func (g *gained) giveUp() {
+	if g.asked {
+		g.abandon(g.issued.ID)
+	}
+	g.issued, g.asked = nil, false
+}
+
+// abandon notes certificates that may be active.
+func (g *gained) abandon(ids ...string) {
+	for _, id := range ids {
+		if id != "" && !slices.Contains(g.abandoned, id) {
+			g.abandoned = append(g.abandoned, id)
+		}
+	}
+}
+
 // steps takes the steps of one run. It owns the number of the attempt under way, which
 // the run sets.
 type steps struct {
-	attempt  int
-	timeout  time.Duration
-	gained   *gained // the run's, which is only read here
-	now      func() time.Time
-	log      stepLog
-	progress func(context.Context, Progress)
+	attempt    int
+	timeout    time.Duration
+	parameters map[string]string // of the run, whose values no error text repeats
+	gained     *gained           // the run's, which is only read here
+	now        func() time.Time
+	log        stepLog
+	progress   func(context.Context, Progress)
 }
 
 // take takes one step: bounded in time, reported, and with a failure that says which
@@ -75,10 +103,19 @@ func (s *steps) store(ctx context.Context, doing string, do func(context.Context
 	return s.take(ctx, OpStore, &diagnosis.Store{Doing: doing}, do)
 }
 
+// keyring takes a step that asks a keyring. Its error is not an *Error yet.
+func (s *steps) keyring(ctx context.Context, do func(context.Context) error) error {
+	err := s.take(ctx, OpPrepare, new(diagnosis.Keyring), do)
+	if failure := new(Error); errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
+}
+
 func (s *steps) explain(ctx context.Context, hints diagnosis.Hints, err error) error {
 	var rejection *exchange.Rejection
 	if errors.As(err, &rejection) {
-		return fmt.Errorf("%w; %s", newRejectedError(rejection, err), hints.Rejected(rejection.StatusCode))
+		return fmt.Errorf("%w; %s", newRejectedError(rejection, err, s.parameters), hints.Rejected(rejection))
 	}
 	return diagnosis.Explain(ctx, hints, err, s.now())
 }
@@ -119,8 +156,22 @@ type stepLog interface {
 	warn(ctx context.Context, message, key string, value any)
 }
 
-// noLog is the log of a program that gives no logger. It does not link the handlers
-// of log/slog, which know JSON and reflection.
+// defaultLog is the log of a program that gives no logger: the standard one of package
+// log. It speaks of what the caller is not told in another way: a failure that will be
+// tried again, and warnings. The handlers of log/slog would cost a device 78 kB.
+type defaultLog struct{}
+
+func (defaultLog) step(_ context.Context, p Progress) {
+	if p.Wait > 0 {
+		log.Printf("%v; trying again in %v", p.Err, p.Wait.Round(time.Millisecond))
+	}
+}
+
+func (defaultLog) warn(_ context.Context, message, key string, value any) {
+	log.Printf("fleetprov: %s (%s %q)", message, key, fmt.Sprint(value))
+}
+
+// noLog is the log of a program that wants none.
 type noLog struct{}
 
 func (noLog) step(context.Context, Progress)            {}

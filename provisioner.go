@@ -22,9 +22,11 @@ package fleetprov
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
@@ -32,6 +34,7 @@ import (
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
 	"github.com/fleetprov/fleetprov/internal/iotendpoint"
+	"github.com/fleetprov/fleetprov/internal/journal"
 	"github.com/fleetprov/fleetprov/internal/link"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
 	"github.com/fleetprov/fleetprov/internal/turn"
@@ -44,9 +47,12 @@ type Provisioner struct {
 	link     *link.Link
 	template string
 	claim    *Identity
-	topics   topics     // of the requests
-	patterns topics     // the same as policies name them
-	turn     *turn.Turn // nil when each connection has a client id of its own
+	topics   topics           // of the requests
+	patterns topics           // the same as policies name them
+	client   diagnosis.Client // who connects with the claim; without an ID, each connection has one of its own
+	turn     *turn.Turn       // of that ID; nil if there is none
+
+	unwritten *journal.Unwritten // renewed credentials that no store holds
 }
 
 // New returns a Provisioner that presents claim to endpoint, which is host or
@@ -65,9 +71,6 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 	if err := errors.Join(endpointErr, checkTemplate(template), claimErr, o.check()); err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
 	}
-	if o.clientID == nil && claim.clientID != "" {
-		o.clientID = &claim.clientID
-	}
 	p := &Provisioner{
 		options:  o,
 		link:     &link.Link{Endpoint: address, TLS: o.tlsConfig, Roots: o.trust(claim), Dial: o.dialer, Proxy: o.proxyFor},
@@ -75,9 +78,17 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 		claim:    claim,
 		topics:   newTopics(o.ownKey != nil, template, o.format.Name),
 		patterns: newTopics(o.ownKey != nil, template, "*"),
+
+		unwritten: new(journal.Unwritten),
 	}
-	if o.clientID != nil {
-		p.turn = turn.New(*o.clientID)
+	switch {
+	case o.clientID != nil:
+		p.client = diagnosis.Client{ID: *o.clientID, Fixed: true}
+	case claim.clientID != "":
+		p.client = diagnosis.Client{ID: claim.clientID, Device: true}
+	}
+	if p.client.ID != "" {
+		p.turn = turn.New(p.client.ID)
 	}
 	return p, nil
 }
@@ -101,6 +112,9 @@ func (p *Provisioner) Provision(ctx context.Context, parameters map[string]strin
 	if err != nil {
 		return nil, err
 	}
+	if p.options.keyring != nil {
+		return nil, r.steps.failed(OpPrepare, errors.New("a keyring needs a store that remembers which key is in use: call Ensure"))
+	}
 	if err := r.prepare(ctx, parameters); err != nil {
 		return nil, err
 	}
@@ -120,14 +134,20 @@ type run struct {
 	gained     gained
 	create     Op              // the operation that gets a certificate
 	journal    recorder        // nil for Provision
+	once       bool            // whether the first failure ends the run
 	pipelined  bool            // whether a request was ever sent ahead of the SUBACK
 	goodbye    <-chan struct{} // closed when the run's last connection is
 }
 
-// recorder writes a certificate down before it is registered. It is an interface so
+// recorder is what a run with a store has more than one without. It is an interface so
 // that a program without a store does not link what writes a journal.
 type recorder interface {
+	// created writes down a certificate that is about to be registered.
 	created(context.Context, *gained) error
+
+	// registered returns the credentials of a certificate whose token was refused, if
+	// it turns out to be registered.
+	registered(context.Context, *turn.Taken) *Credentials
 }
 
 func (p *Provisioner) newRun() (*run, error) {
@@ -151,6 +171,7 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 		return r.steps.failed(OpPrepare, err)
 	}
 	r.parameters = maps.Clone(parameters)
+	r.steps.parameters = r.parameters
 	return nil
 }
 
@@ -158,12 +179,18 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 	o := r.p.options
 	loop := backoff.Loop{Policy: o.backoff, MaxAttempts: o.maxAttempts, Retry: o.retryIf, Waiting: r.waiting}
+	if r.once {
+		loop.MaxAttempts = 1
+	}
 	var credentials *Credentials
 	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {
 		r.steps.attempt = number
 		credentials, err = r.attempt(ctx)
 		return err == nil || credentials != nil, err
 	})
+	if credentials == nil {
+		credentials = r.gained.unread
+	}
 	return credentials, r.steps.interrupted(err)
 }
 
@@ -191,15 +218,19 @@ func (r *run) attempt(ctx context.Context) (*Credentials, error) {
 	}
 	defer turn.Give()
 
-	again := r.gained.issued != nil
 	credentials, err := r.exchange(ctx, turn)
-	if again && tokenRefused(err, time.Since(r.gained.issuedAt)) {
-		r.gained.issued = nil // AWS deletes it
-		// Over another connection: on the first a late repeat of the refusal
-		// would look like the answer to the next registration.
-		return r.exchange(ctx, turn)
+	if r.gained.issued == nil || r.gained.unread != nil || !tokenRefused(err, time.Since(r.gained.issuedAt)) {
+		return credentials, err
 	}
-	return credentials, err
+	if r.journal != nil {
+		if c := r.journal.registered(ctx, turn); c != nil {
+			return c, nil
+		}
+	}
+	r.gained.giveUp()
+	// Over another connection: on the first a late repeat of the refusal would look
+	// like the answer to the next registration.
+	return r.exchange(ctx, turn)
 }
 
 // exchange is the protocol: connect, subscribe, create, register, disconnect. A
@@ -224,25 +255,25 @@ func (r *run) exchange(ctx context.Context, turn *turn.Taken) (*Credentials, err
 // connection is the one connection of an exchange.
 type connection struct {
 	run       *run
-	clientID  string
+	client    diagnosis.Client
 	session   *mqttsession.Session
 	pipelined bool // whether the request for a certificate was sent ahead of the SUBACK
 }
 
 // connect opens the connection with the claim's certificate.
 func (r *run) connect(ctx context.Context, turn *turn.Taken) (*connection, error) {
-	c := &connection{run: r, clientID: newClientID()}
-	if fixed := r.p.options.clientID; fixed != nil {
-		c.clientID = *fixed
+	c := &connection{run: r, client: r.p.client}
+	if c.client.ID == "" {
+		c.client.ID = newClientID()
 	}
 	if r.gained.issued == nil {
 		r.gained.creation.Begin()
 	}
-	if err := turn.Wait(ctx, c.clientID); err != nil {
+	if err := turn.Wait(ctx, c.client.ID); err != nil {
 		return nil, r.steps.failed(OpPrepare, diagnosis.EndOf(ctx, err))
 	}
-	err := r.steps.take(ctx, OpConnect, &diagnosis.Connect{ClientID: c.clientID}, func(ctx context.Context) (err error) {
-		c.session, err = r.p.link.Open(ctx, r.p.claim.certificate, c.clientID, r.p.topics.answers()...)
+	err := r.steps.take(ctx, OpConnect, &diagnosis.Connect{Client: c.client}, func(ctx context.Context) (err error) {
+		c.session, err = r.p.link.Open(ctx, r.p.claim.certificate, c.client.ID, r.p.topics.answers()...)
 		return err
 	})
 	if err != nil {
@@ -259,7 +290,7 @@ func (c *connection) subscribe(ctx context.Context) error {
 	r := c.run
 	request, ahead := r.requestAhead()
 	c.pipelined = ahead
-	hints := &diagnosis.Subscribe{Create: r.p.patterns.create, Register: r.p.patterns.register, Pipelined: ahead}
+	hints := &diagnosis.Subscribe{Client: c.client, Create: r.p.patterns.create, Register: r.p.patterns.register, Pipelined: ahead}
 	return r.steps.take(ctx, OpSubscribe, hints, func(ctx context.Context) error {
 		if err := c.session.Subscribe(ctx); err != nil {
 			return err
@@ -291,7 +322,7 @@ func (r *run) requestAhead() (request []byte, ahead bool) {
 func (c *connection) create(ctx context.Context) error {
 	r := c.run
 	client := &exchange.Client{Session: c.session, Format: r.p.options.format, Sent: c.pipelined}
-	hints := &diagnosis.Create{Topics: r.p.patterns.create, Pipelined: c.pipelined}
+	hints := &diagnosis.Create{Client: c.client, Topics: r.p.patterns.create, Pipelined: c.pipelined}
 	err := r.steps.take(ctx, r.create, hints, func(ctx context.Context) (err error) {
 		r.gained.issued, err = r.gained.creation.Create(ctx, client, r.p.topics.create)
 		return err
@@ -302,6 +333,9 @@ func (c *connection) create(ctx context.Context) error {
 	r.gained.issuedAt = time.Now()
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
 		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
+	}
+	if err := diagnosis.NewCertificate(r.gained.issued.Leaf, r.p.options.now()); err != nil {
+		return r.steps.failed(r.create, err)
 	}
 	return nil
 }
@@ -316,28 +350,47 @@ func (c *connection) register(ctx context.Context) (*Credentials, error) {
 		}
 	}
 	client := exchange.Client{Session: c.session, Format: r.p.options.format}
-	hints := &diagnosis.Register{Topics: r.p.patterns.register, Template: r.p.template}
+	hints := &diagnosis.Register{Client: c.client, Topics: r.p.patterns.register, Template: r.p.template}
 	var registered *exchange.Registered
 	err := r.steps.take(ctx, OpRegisterThing, hints, func(ctx context.Context) (err error) {
 		registered, err = client.RegisterThing(ctx, r.p.topics.register, r.gained.issued.Token, r.parameters)
 		return err
 	})
 	if registered == nil {
+		r.gained.asked = r.gained.asked || !isRefused(err)
 		return nil, err
 	}
-	return newCredentials(r.p.file(r.gained.issued, registered)), err
+	credentials := newCredentials(r.p.file(&r.gained, registered))
+	if err != nil && registered.ThingName == "" && r.gained.unread == nil {
+		r.gained.unread = credentials
+		return nil, err
+	}
+	r.warnOfName(ctx, registered.ThingName)
+	return credentials, err
+}
+
+// warnOfName warns of a thing name under which a device cannot connect.
+func (r *run) warnOfName(ctx context.Context, name string) {
+	switch {
+	case name == "":
+		r.steps.log.warn(ctx, diagnosis.NoThing, "template", r.p.template)
+	case !isThingName(name):
+		r.steps.log.warn(ctx, "the thing name is not 1 to 128 letters, digits, colons, underscores and hyphens, as AWS IoT has them", "thingName", name)
+	}
 }
 
 // file puts together what AWS gave.
-func (p *Provisioner) file(issued *exchange.Issued, registered *exchange.Registered) *credfile.File {
+func (p *Provisioner) file(g *gained, registered *exchange.Registered) *credfile.File {
 	return &credfile.File{
-		ThingName:           registered.ThingName,
-		CertificateID:       issued.ID,
-		Chain:               issued.Chain,
-		Key:                 issued.Key,
-		Endpoint:            p.link.Endpoint.String(),
-		Roots:               p.claim.Roots(),
-		DeviceConfiguration: registered.DeviceConfiguration,
+		ThingName:               registered.ThingName,
+		CertificateID:           g.issued.ID,
+		Chain:                   g.issued.Chain,
+		Key:                     g.issued.Key,
+		Endpoint:                p.link.Endpoint.String(),
+		Roots:                   p.claim.Roots(),
+		DeviceConfiguration:     registered.DeviceConfiguration,
+		AbandonedCertificateIDs: slices.Clone(g.abandoned),
+		KeyLabel:                g.keyLabel,
 	}
 }
 
@@ -360,18 +413,26 @@ func (r *run) verify(ctx context.Context, c *Credentials) error {
 		return r.steps.failed(OpVerify, diagnosis.EndOf(ctx, err))
 	}
 	defer taken.Give()
+	return r.connectAs(ctx, &certificate, c.ThingName, taken, r.p.link.OpenActivated)
+}
+
+// opener opens a session with a certificate.
+type opener func(context.Context, *tls.Certificate, string, *turn.Taken) (*mqttsession.Session, error)
+
+// connectAs connects as the thing of that name, and disconnects.
+func (r *run) connectAs(ctx context.Context, certificate *tls.Certificate, thing string, taken *turn.Taken, open opener) error {
 	if r.goodbye != nil {
 		<-r.goodbye
 	}
-	clientID := c.ThingName
-	if clientID == "" {
-		clientID = newClientID()
+	hints := &diagnosis.Verify{Client: diagnosis.Client{ID: thing, Device: true}}
+	if thing == "" {
+		hints.Client, hints.NoThing = diagnosis.Client{ID: newClientID()}, true
 	}
-	if err := taken.Wait(ctx, clientID); err != nil {
+	if err := taken.Wait(ctx, hints.Client.ID); err != nil {
 		return r.steps.failed(OpVerify, diagnosis.EndOf(ctx, err))
 	}
-	return r.steps.take(ctx, OpVerify, &diagnosis.Connect{ClientID: clientID}, func(ctx context.Context) error {
-		session, err := r.p.link.OpenActivated(ctx, &certificate, clientID, taken)
+	return r.steps.take(ctx, OpVerify, hints, func(ctx context.Context) error {
+		session, err := open(ctx, certificate, hints.Client.ID, taken)
 		if err == nil {
 			r.disconnect(session)
 		}

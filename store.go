@@ -1,12 +1,15 @@
 package fleetprov
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
+	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/filelock"
 	"github.com/fleetprov/fleetprov/internal/privatedir"
 )
@@ -15,6 +18,10 @@ import (
 // provisioning after a crash. [DirStore] is one. A name is that of a file, such
 // as credentials.pem: letters, digits, dots and dashes. The data are a few
 // kilobytes, and secret. All methods are called concurrently.
+//
+// A method should return when its ctx ends. One that has not returned 0.1 s later
+// is left behind in its goroutine. While that is a Put or a Delete, Put, Delete and
+// Lock of an equal Store (by ==) are not called: it could undo what they do.
 type Store interface {
 	// Get returns what was put under name. Its error wraps [fs.ErrNotExist] if
 	// there is nothing, and only then.
@@ -31,7 +38,8 @@ type Store interface {
 }
 
 // Locker is a [Store] that more than one process or goroutine may use to
-// provision the same device. Those without it must be left to one at a time.
+// provision the same device. Those without it must be left to one at a time. The
+// lock is kept while a Put or Delete that was left behind has not ended.
 type Locker interface {
 	// Lock waits until nobody else holds the lock, or until ctx ends, and
 	// returns what gives it up. The lock ends with the process at the latest.
@@ -66,6 +74,12 @@ const (
 // Lock is flock on the file .lock in the directory, or LockFileEx on Windows. Who
 // waits looks for it ten times a second. The files .lock and .write-lock stay.
 //
+// Every method returns within 0.1 s of the end of its ctx, although the disk hangs;
+// the error wraps the context's and says what has not ended. What hangs goes on in
+// its goroutine. A Put or Delete that does may still take effect: until it has ended,
+// Put, Delete and Lock of this process in the same directory fail at once, with an
+// error that says which it is. Put in other processes waits for it. Get is not held up.
+//
 // The errors of the operating system can be asked for with [errors.Is]: a full
 // disk is ENOSPC, a read-only one EROFS.
 //
@@ -86,6 +100,10 @@ func (s DirStore) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := cmp.Or(s.check(ctx), privatedir.CheckName(name)); err != nil {
 		return nil, err
 	}
+	return bounded.Read(ctx, "reading "+s.path(name), func(context.Context) ([]byte, error) { return s.get(name) })
+}
+
+func (s DirStore) get(name string) ([]byte, error) {
 	dir, err := privatedir.Open(string(s))
 	if err != nil {
 		return nil, err
@@ -100,6 +118,11 @@ func (s DirStore) Put(ctx context.Context, name string, data []byte) error {
 	if err := cmp.Or(s.check(ctx), privatedir.CheckName(name)); err != nil {
 		return err
 	}
+	data = bytes.Clone(data) // a write that hangs outlasts the call
+	return bounded.Write(ctx, s.key(), s.path(name), func(ctx context.Context) error { return s.put(ctx, name, data) })
+}
+
+func (s DirStore) put(ctx context.Context, name string, data []byte) error {
 	dir, err := privatedir.Create(string(s))
 	if err != nil {
 		return err
@@ -110,6 +133,9 @@ func (s DirStore) Put(ctx context.Context, name string, data []byte) error {
 		return err
 	}
 	defer unlock()
+	if err := ctx.Err(); err != nil { // the disk hung until now, and others may have written
+		return err
+	}
 	return dir.Write(name, data)
 }
 
@@ -118,6 +144,10 @@ func (s DirStore) Delete(ctx context.Context, name string) error {
 	if err := cmp.Or(s.check(ctx), privatedir.CheckName(name)); err != nil {
 		return err
 	}
+	return bounded.Delete(ctx, s.key(), s.path(name), func(ctx context.Context) error { return s.remove(ctx, name) })
+}
+
+func (s DirStore) remove(ctx context.Context, name string) error {
 	dir, err := privatedir.Open(string(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -126,15 +156,23 @@ func (s DirStore) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	defer dir.Close()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return dir.Remove(name)
 }
 
-// Lock implements [Locker]. It makes the directory if there is none. Calling
-// unlock again does nothing.
+// Lock implements [Locker]. It makes the directory if there is none. The lock ends
+// with unlock or with the process, also when unlock is dropped. Calling unlock again
+// does nothing.
 func (s DirStore) Lock(ctx context.Context) (unlock func() error, err error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
+	return bounded.Lock(ctx, s.key(), "taking the lock "+s.path(lockFile), s.lock)
+}
+
+func (s DirStore) lock(ctx context.Context) (unlock func() error, err error) {
 	dir, err := privatedir.Create(string(s))
 	if err != nil {
 		return nil, err
@@ -150,6 +188,11 @@ func (s DirStore) check(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// key is the directory by which a write that hangs is known.
+func (s DirStore) key() DirStore { return DirStore(filepath.Clean(string(s))) }
+
+func (s DirStore) path(name string) string { return filepath.Join(string(s), name) }
 
 func lock(ctx context.Context, dir *privatedir.Dir, name string) (unlock func() error, err error) {
 	path, err := dir.MakeLockFile(name)

@@ -41,6 +41,9 @@ type File struct {
 	Roots                 []*x509.Certificate
 	DeviceConfiguration   map[string]string
 	PreviousCertificateID string
+
+	AbandonedCertificateIDs []string
+	KeyLabel                string // of the key in a keyring
 }
 
 // metadata is the JSON in the metadata block.
@@ -52,6 +55,8 @@ type metadata struct {
 	Roots                 [][]byte          `json:"roots,omitempty"` // DER
 	DeviceConfiguration   map[string]string `json:"deviceConfiguration,omitempty"`
 	PreviousCertificateID string            `json:"previousCertificateId,omitempty"`
+	Abandoned             []string          `json:"abandonedCertificateIds,omitempty"`
+	KeyLabel              string            `json:"keyLabel,omitempty"`
 
 	// HardwareKey tells a file that never had a key from one that lost it.
 	HardwareKey bool `json:"hardwareKey,omitempty"`
@@ -67,6 +72,8 @@ func (f *File) Marshal() ([]byte, error) {
 		Endpoint:              f.Endpoint,
 		DeviceConfiguration:   f.DeviceConfiguration,
 		PreviousCertificateID: f.PreviousCertificateID,
+		Abandoned:             f.AbandonedCertificateIDs,
+		KeyLabel:              f.KeyLabel,
 		HardwareKey:           key == nil,
 	}
 	for _, root := range f.Roots {
@@ -173,6 +180,8 @@ func (f *File) fill(m *metadata) error {
 	f.Endpoint = m.Endpoint
 	f.DeviceConfiguration = m.DeviceConfiguration
 	f.PreviousCertificateID = m.PreviousCertificateID
+	f.AbandonedCertificateIDs = m.Abandoned
+	f.KeyLabel = m.KeyLabel
 	return nil
 }
 

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -20,6 +22,8 @@ var (
 	ErrNotAuthorized  = errors.New("not authorized")
 	ErrConnectionLost = errors.New("connection lost")
 	ErrClock          = errors.New("the device's clock is wrong")
+
+	ErrClosedOnConnect = fmt.Errorf("%w: the server closed it after CONNECT, without an answer", ErrConnectionLost)
 )
 
 // Explain says why a step under ctx failed with err, and what to do. Now is the time
@@ -31,24 +35,25 @@ func Explain(ctx context.Context, hints Hints, err error, now time.Time) error {
 		timeout *TimeoutError
 		unopen  *link.DialError
 	)
+	_, isKeyring := hints.(*Keyring)
 	isKey := errors.As(err, &key)
 	if isKey && errors.As(key.Err, &timeout) {
 		return &keys.Error{Err: fmt.Errorf("it has not signed within %v: %w", timeout.After, os.ErrDeadlineExceeded)}
 	}
 	store, isStore := hints.(*Store)
-	if isStore {
+	if isStore && !strings.HasPrefix(err.Error(), store.Doing) {
 		err = fmt.Errorf("%s: %w", store.Doing, err)
 	}
 	if ended := EndOf(ctx, err); ended != nil {
 		return ended
 	}
 	switch {
-	case isKey:
+	case isKey, isKeyring:
 		return err
 	case isStore:
 		return fmt.Errorf("%w; check the free space, the permissions and the mount of the store", err)
 	case errors.As(err, &unopen):
-		return dial(unopen.Err, now)
+		return dial(hints, unopen.Err, now)
 	default:
 		return session(hints, err)
 	}
@@ -67,7 +72,7 @@ func session(hints Hints, err error) error {
 		return fmt.Errorf("%w: %w", exchange.ErrBadResponse, err)
 	case errors.As(err, &connack):
 		if connack.Code == mqttsession.ConnackNotAuthorized || connack.Code == mqttsession.ConnackNotAuthorizedAWS {
-			return fmt.Errorf("%w: %w; %s", ErrNotAuthorized, err, hints.Closed())
+			return fmt.Errorf("%w: %w; %s", ErrNotAuthorized, err, hints.Refused())
 		}
 		return err
 	case errors.As(err, &suback):
@@ -75,8 +80,20 @@ func session(hints Hints, err error) error {
 	case isClaimAlert(err):
 		// With TLS 1.3 the verdict on the client's certificate comes after the
 		// client has ended its handshake.
-		return refusedCertificate(err)
+		return refusedCertificate(hints, err)
+	case connecting(hints) && errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: %w; %s", ErrClosedOnConnect, err, hints.Closed())
 	default:
 		return fmt.Errorf("%w: %w; %s", ErrConnectionLost, err, hints.Closed())
+	}
+}
+
+// connecting reports whether the step is one that waits for CONNACK.
+func connecting(hints Hints) bool {
+	switch hints.(type) {
+	case *Connect, *Verify:
+		return true
+	default:
+		return false
 	}
 }

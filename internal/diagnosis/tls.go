@@ -14,7 +14,7 @@ import (
 
 // dial says what kept a connection from being opened. What the network and a proxy
 // say is left as it is.
-func dial(err error, now time.Time) error {
+func dial(hints Hints, err error, now time.Time) error {
 	var handshake *tlsdial.HandshakeError
 	if !errors.As(err, &handshake) {
 		return err
@@ -37,7 +37,7 @@ func dial(err error, now time.Time) error {
 	case errors.As(err, &plain):
 		return fmt.Errorf("%w; check the endpoint and its port, and that the network asks for no login", err)
 	case isClaimAlert(err):
-		return refusedCertificate(err)
+		return refusedCertificate(hints, err)
 	case IsTLSRefusal(err):
 		return err
 	default:
@@ -45,8 +45,8 @@ func dial(err error, now time.Time) error {
 	}
 }
 
-func refusedCertificate(err error) error {
-	return fmt.Errorf("%w: the server refused the certificate: check that it is registered and active in the account and region of the endpoint: %w", ErrNotAuthorized, err)
+func refusedCertificate(hints Hints, err error) error {
+	return fmt.Errorf("%w: the server refused the certificate: %s: %w", ErrNotAuthorized, hints.Refused(), err)
 }
 
 // claimAlerts are the TLS alerts about the certificate a client presented.

@@ -19,6 +19,16 @@ func Validity(claim *x509.Certificate, now time.Time) error {
 	}
 }
 
+// NewCertificate says what is wrong with the time when a certificate that AWS issued a
+// moment ago has expired: the clock is ahead ([ErrClock]).
+func NewCertificate(leaf *x509.Certificate, now time.Time) error {
+	if !now.After(leaf.NotAfter) {
+		return nil
+	}
+	return fmt.Errorf("%w: it is %s and the new certificate is valid until %s: set the clock, or let the account issue certificates that live longer: %w", ErrClock,
+		now.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired})
+}
+
 // Expired is the end of the claim, which is final. A claim issued to a trusted user
 // lives for five minutes, and may end in the middle of a run (AWS developer guide,
 // "provision-wo-cert").

@@ -52,32 +52,6 @@ func (c *Client) request(ctx context.Context, topic string, payload []byte) ([]b
 	return answer, nil
 }
 
-// Rejection is an answer on .../rejected: AWS's words as they came. Any field
-// may be missing.
-type Rejection struct {
-	StatusCode int    `json:"statusCode"`
-	Code       string `json:"errorCode"`
-	Message    string `json:"errorMessage"`
-}
-
-func (r *Rejection) Error() string {
-	return fmt.Sprintf("rejected with status %d, code %q, message %q", r.StatusCode, r.Code, r.Message)
-}
-
-// rejection decodes what it can. Words that are not in the documented form are
-// kept as the message: they may be all that tells what is wrong.
-func (c *Client) rejection(payload []byte) error {
-	r := new(Rejection)
-	err := c.Format.Unmarshal(payload, r)
-	if err == nil {
-		return r
-	}
-	if *r == (Rejection{}) {
-		r.Message = string(payload)
-	}
-	return fmt.Errorf("%w (%w)", r, ErrBadResponse)
-}
-
 func badResponse(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrBadResponse}, args...)...)
 }

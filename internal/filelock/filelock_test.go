@@ -3,6 +3,7 @@ package filelock_test
 import (
 	"context"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -89,4 +90,34 @@ func TestUnlockingTwiceDoesNotTakeItFromTheNext(t *testing.T) {
 func TestADirectoryThatIsMissingIsAnError(t *testing.T) {
 	_, err := filelock.Lock(t.Context(), filepath.Join(t.TempDir(), "missing", "lock"))
 	assert.Error(t, err)
+}
+
+func TestALockIsKeptThoughItsUnlockIsDropped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	_, err := filelock.Lock(t.Context(), path)
+	require.NoError(t, err)
+
+	collectGarbage(t)
+	collectGarbage(t)
+
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := filelock.Lock(ctx, path)
+		assert.ErrorIs(t, err, context.DeadlineExceeded, "the lock has not ended")
+	})
+}
+
+// collectGarbage returns when something that became garbage after the call began has
+// been collected, and its finalizer has run.
+func collectGarbage(t *testing.T) {
+	t.Helper()
+	collected := make(chan struct{})
+	runtime.SetFinalizer(&[]byte{1}, func(*[]byte) { close(collected) })
+	runtime.GC()
+	select {
+	case <-collected:
+	case <-time.After(time.Minute):
+		require.Fail(t, "nothing has been collected")
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
@@ -23,14 +24,16 @@ type Store interface {
 // that says what was being done.
 type Step func(ctx context.Context, doing string, do func(context.Context) error) error
 
-// Files are the files of a store, each call of which is a step.
+// Files are the files of a store, each call of which is a step. They belong to one run.
 type Files struct {
 	Store Store
 	Step  Step
+
+	grace grace
 }
 
 // Read returns what is stored under name, or nil if there is nothing.
-func (f Files) Read(ctx context.Context, name string) (data []byte, err error) {
+func (f *Files) Read(ctx context.Context, name string) (data []byte, err error) {
 	err = f.Step(ctx, "reading "+name, func(ctx context.Context) error {
 		data, err = f.Store.Get(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -43,40 +46,57 @@ func (f Files) Read(ctx context.Context, name string) (data []byte, err error) {
 
 // write writes once. It is for a time when AWS has given nothing yet that could be
 // lost.
-func (f Files) write(ctx context.Context, name string, data []byte) error {
+func (f *Files) write(ctx context.Context, name string, data []byte) error {
 	return f.Step(ctx, "writing "+name, func(ctx context.Context) error { return f.Store.Put(ctx, name, data) })
 }
 
 // Keep writes what AWS gave. While it is in memory the write is tried again, until
-// the step's time is up. The end of the caller's context leaves it two seconds.
-func (f Files) Keep(ctx context.Context, name string, data []byte) error {
+// the step's time is up. The end of the caller's context leaves two seconds to all
+// such writes of a run together.
+func (f *Files) Keep(ctx context.Context, name string, data []byte) error {
 	return f.persist(ctx, "writing "+name, func(ctx context.Context) error { return f.Store.Put(ctx, name, data) })
 }
 
-// remove deletes a file as persistently as Keep writes one.
-func (f Files) remove(ctx context.Context, name string) error {
+// Remove deletes a file as persistently as Keep writes one.
+func (f *Files) Remove(ctx context.Context, name string) error {
 	return f.persist(ctx, "deleting "+name, func(ctx context.Context) error { return f.Store.Delete(ctx, name) })
 }
 
 // SetAside keeps data that cannot be used under a name made of their digest: nobody
 // knows what they are still good for.
-func (f Files) SetAside(ctx context.Context, data []byte) error {
+func (f *Files) SetAside(ctx context.Context, data []byte) error {
 	sum := sha256.Sum256(data)
 	return f.write(ctx, fmt.Sprintf("damaged-%x.pem", sum[:8]), data)
 }
 
-// grace is how long a write of what AWS gave may outlast the caller's context.
-const grace = 2 * time.Second
+// graceTime is how long the writes of what AWS gave may outlast the caller's context,
+// all of them together: the caller waits for them.
+const graceTime = 2 * time.Second
 
-func (f Files) persist(ctx context.Context, doing string, write func(context.Context) error) error {
+// grace is what is left of graceTime. It starts to run with the first write that the
+// caller's context does not outlive. Any goroutine may ask for it.
+type grace struct {
+	start sync.Once
+	end   time.Time
+}
+
+func (g *grace) left() time.Duration {
+	g.start.Do(func() { g.end = time.Now().Add(graceTime) })
+	return time.Until(g.end)
+}
+
+func (f *Files) persist(ctx context.Context, doing string, write func(context.Context) error) error {
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		if backoff.Sleep(lasting, grace) {
+		if backoff.Sleep(lasting, f.grace.left()) {
 			cancel()
 		}
 	})
 	defer stop()
+	if ctx.Err() != nil && f.grace.left() <= 0 {
+		cancel() // the function above may be late
+	}
 	return f.Step(lasting, doing, func(lasting context.Context) error {
 		return retry(ctx, lasting, write)
 	})

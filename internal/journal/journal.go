@@ -9,6 +9,7 @@ package journal
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,37 +33,70 @@ type Journal struct {
 
 // Pending is what a run can go on from.
 type Pending struct {
-	Accepted    bool // whether AWS has accepted the registration
-	Credentials *credfile.File
-	Token       string    // the ownership token, unless it is accepted
-	Issued      time.Time // when AWS issued the certificate, by the clock of that time
+	Credentials *credfile.File // nil if there is nothing
+	Accepted    bool           // whether AWS has accepted the registration
+	Token       string         // the ownership token, unless it is accepted
+	Issued      time.Time      // when AWS issued the certificate, by the clock of that time
+
+	// Abandoned are the ids of certificates that may be active, and that earlier runs or
+	// this reading gave up.
+	Abandoned []string
+
+	// KeyLabel is the label in a keyring under which an earlier run was about to make
+	// its key, or "".
+	KeyLabel string
 }
 
-// Read returns what this run can go on from, or nil. A journal that it cannot use is
-// set aside, unless it tells no more than the stored credentials, which have the id
+// Read returns what this run can go on from. A journal that it cannot use is set
+// aside, unless it tells no more than the stored credentials, which have the id
 // stored.
 func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	data, err := j.Files.Read(ctx, Name)
-	if err != nil || data == nil {
+	if err != nil {
 		return nil, err
+	}
+	if data == nil {
+		return new(Pending), nil
 	}
 	r, err := parse(data)
 	switch {
 	case err != nil:
-		return nil, j.Files.SetAside(ctx, data)
+		return j.setAside(ctx, data, certificateID(data))
 	case r.Phase == phaseProbe:
-		return nil, nil
+		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
 	case j.concerns(r, stored):
 		j.found = data
 		if r.Phase == phaseCreated {
 			j.created = r.credentials.CertificateID
 		}
-		return &Pending{r.Phase == phaseAccepted, r.credentials, r.Token, r.Issued}, nil
+		return &Pending{r.credentials, r.Phase == phaseAccepted, r.Token, r.Issued, r.credentials.AbandonedCertificateIDs, r.credentials.KeyLabel}, nil
 	case r.credentials.CertificateID == stored:
-		return nil, nil
+		return new(Pending), nil
 	default:
-		return nil, j.Files.SetAside(ctx, data)
+		return j.setAside(ctx, data, r.credentials.CertificateID, r.credentials.AbandonedCertificateIDs...)
 	}
+}
+
+// GiveUp sets aside the journal that Read has returned, whose certificate cannot be
+// used.
+func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
+	data := j.found
+	j.found, j.created = nil, ""
+	given, err := j.setAside(ctx, data, p.Credentials.CertificateID, p.Abandoned...)
+	if err == nil {
+		given.KeyLabel = p.KeyLabel
+	}
+	return given, err
+}
+
+func (j *Journal) setAside(ctx context.Context, data []byte, certificateID string, abandoned ...string) (*Pending, error) {
+	if certificateID != "" {
+		abandoned = append(slices.Clone(abandoned), certificateID)
+	}
+	if err := j.Files.SetAside(ctx, data); err != nil {
+		return nil, err
+	}
+	return &Pending{Abandoned: abandoned}, nil
 }
 
 // concerns reports whether a journal is of a run like this one. Credentials that AWS
@@ -83,24 +117,26 @@ func (j *Journal) concerns(r *record, stored string) bool {
 	}
 }
 
-// IsAccepted reports whether the journal says of a certificate that AWS has accepted
-// it. Then what was to follow, such as its verification, has not been done.
-func (j *Journal) IsAccepted(ctx context.Context, certificateID string) bool {
+// Mentions reports whether the journal is about a certificate, or cannot be read so
+// that it may be. Then what was to follow its registration, such as its verification,
+// may not have been done.
+func (j *Journal) Mentions(ctx context.Context, certificateID string) (bool, error) {
 	data, err := j.Files.Read(ctx, Name)
 	if err != nil || data == nil {
-		return false
+		return false, err
 	}
 	r, err := parse(data)
-	return err == nil && r.Phase == phaseAccepted && r.credentials.CertificateID == certificateID
+	return err != nil || r.Phase != phaseProbe && r.credentials.CertificateID == certificateID, nil
 }
 
-// Probe proves that the store takes a journal, before AWS makes anything. A journal
-// that the run goes on from proves it by being written again.
-func (j *Journal) Probe(ctx context.Context) error {
+// Probe proves that the store takes a journal, before AWS makes anything, and writes
+// down which certificates were abandoned, and under which label the run is about to make
+// its key. A journal that the run goes on from proves it by being written again.
+func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string) error {
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := record{Version: version, Phase: phaseProbe, Template: j.Template}
+	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned, KeyLabel: keyLabel}
 	data, err := probe.marshal()
 	if err != nil {
 		return err
@@ -144,4 +180,4 @@ func (j *Journal) write(ctx context.Context, r *record) error {
 }
 
 // Drop deletes the journal, when all that it was for is done.
-func (j *Journal) Drop(ctx context.Context) error { return j.Files.remove(ctx, Name) }
+func (j *Journal) Drop(ctx context.Context) error { return j.Files.Remove(ctx, Name) }

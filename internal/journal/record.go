@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -28,6 +29,10 @@ type record struct {
 	Token    string    `json:"ownershipToken,omitempty"`
 	Issued   time.Time `json:"issued,omitzero"`
 
+	// These two are for phaseProbe, which has no credentials to hold them.
+	Abandoned []string `json:"abandonedCertificateIds,omitempty"`
+	KeyLabel  string   `json:"keyLabel,omitempty"`
+
 	credentials *credfile.File // nil in phaseProbe
 }
 
@@ -36,9 +41,11 @@ const (
 	blockFiller  = "FLEETPROV FILLER"
 	version      = 1
 
-	// probeSize is about the size of the largest journal: an RSA key, a certificate
-	// and a few roots.
-	probeSize = 16 << 10
+	// probeSize is how many bytes a probe takes in the store, at least: those of a
+	// journal with what AWS gives, an ownership token of 464 characters, a certificate
+	// of 1,224 and an RSA-2048 key of 1,704, and as much again as for two more
+	// certificates of a chain, two roots and 1 kB of device configuration.
+	probeSize = 12 << 10
 )
 
 func (r *record) marshal() ([]byte, error) {
@@ -48,13 +55,31 @@ func (r *record) marshal() ([]byte, error) {
 	}
 	data := pem.EncodeToMemory(&pem.Block{Type: blockJournal, Bytes: text})
 	if r.Phase == phaseProbe {
-		return append(data, pem.EncodeToMemory(&pem.Block{Type: blockFiller, Bytes: make([]byte, probeSize)})...), nil
+		return append(data, filler(probeSize-len(data))...), nil
 	}
 	credentials, err := r.credentials.Marshal()
 	if err != nil {
 		return nil, err
 	}
 	return append(data, credentials...), nil
+}
+
+// filler is a PEM block of about size bytes.
+func filler(size int) []byte {
+	const lines = 64 + 1 // of base64, for 48 bytes each
+	return pem.EncodeToMemory(&pem.Block{Type: blockFiller, Bytes: make([]byte, max(size, 0)/lines*48)})
+}
+
+// certificateID finds the id of the certificate in a journal that cannot be used, or
+// returns "". A journal that was damaged may name it still.
+func certificateID(data []byte) string {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			// It is the id of every certificate of AWS IoT.
+			return fmt.Sprintf("%x", sha256.Sum256(block.Bytes))
+		}
+	}
+	return ""
 }
 
 func parse(data []byte) (*record, error) {

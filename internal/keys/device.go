@@ -68,3 +68,11 @@ func (e *Error) Error() string { return "the device's private key: " + e.Err.Err
 
 // Unwrap returns what the key said, or why it was waited for no longer.
 func (e *Error) Unwrap() error { return e.Err }
+
+// TokenError is what a keyring said that did not do what it was asked. It may pass.
+type TokenError struct{ Err error }
+
+func (e *TokenError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the keyring said.
+func (e *TokenError) Unwrap() error { return e.Err }

@@ -13,6 +13,12 @@ import (
 	"reflect"
 )
 
+// A key in hardware that cannot be used. The root documents them.
+var (
+	ErrMissing  = errors.New("the private key is not there")
+	ErrMismatch = errors.New("it is another private key")
+)
+
 // Generate makes a P-256 key.
 func Generate() (crypto.Signer, error) {
 	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -46,6 +46,7 @@ func (s *server) reads(kind byte) packets.ControlPacket {
 	header := map[byte]any{
 		packets.Connect: &packets.ConnectPacket{}, packets.Subscribe: &packets.SubscribePacket{},
 		packets.Publish: &packets.PublishPacket{}, packets.Puback: &packets.PubackPacket{}, packets.Disconnect: &packets.DisconnectPacket{},
+		packets.Pingreq: &packets.PingreqPacket{},
 	}[kind]
 	require.IsType(s.t, header, packet)
 	return packet
@@ -390,6 +391,59 @@ func opened(run func(*mqttsession.Session, context.Context) error) func(context.
 		}
 		defer session.Close()
 		return run(session, ctx)
+	}
+}
+
+// AWS IoT ends a connection that is silent for one and a half times its keep-alive (AWS
+// developer guide, "mqtt"). Each PINGREQ gets its PINGRESP, and the session goes on.
+func TestASessionThatOutlivesItsKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		topic, payload, err := exchange(t, func(s *server) {
+			last := time.Now()
+			for range 5 {
+				s.reads(packets.Pingreq)
+				assert.Less(t, time.Since(last), 90*time.Second)
+				last = time.Now()
+				s.sends(0xd0, 0)
+			}
+			s.sends(publishes(accepted, "after five minutes")...)
+			_, _ = io.Copy(io.Discard, s)
+		})
+		require.NoError(t, err)
+		assert.Equal(t, accepted, topic)
+		assert.Equal(t, "after five minutes", payload)
+	})
+}
+
+// Without a PINGRESP the connection is dead, though nobody has said so.
+func TestAServerThatAnswersNoPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, _, err := exchange(t, func(s *server) { _, _ = io.Copy(io.Discard, s) })
+		assert.ErrorContains(t, err, "pingresp not received")
+		assert.Less(t, time.Since(began), 2*time.Minute)
+	})
+}
+
+func TestPingrespThatIsNone(t *testing.T) {
+	for name, packet := range map[string][]byte{
+		"with a body":  {0xd0, 1, 0},
+		"with a flag":  {0xd1, 0},
+		"ahead of all": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if packet == nil {
+					conn, s := pipe(t)
+					s.serve(func() { s.reads(packets.Connect); s.sends(0xd0, 0) })
+					_, err := mqttsession.Open(t.Context(), conn, "client-1")
+					isProtocol(t, err)
+					return
+				}
+				_, _, err := exchange(t, func(s *server) { s.sends(packet...) })
+				isProtocol(t, err)
+			})
+		})
 	}
 }
 

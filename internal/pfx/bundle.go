@@ -14,7 +14,7 @@ import (
 func newBundle(key crypto.Signer, certificates []*x509.Certificate) (*Bundle, error) {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if !ok {
-		return nil, fmt.Errorf("the private key, a %T, is not supported", key)
+		return nil, errors.New("the private key is of a kind that is not supported")
 	}
 	b := &Bundle{Key: key}
 	var others []*x509.Certificate
@@ -29,7 +29,7 @@ func newBundle(key crypto.Signer, certificates []*x509.Certificate) (*Bundle, er
 		}
 	}
 	if b.Leaf == nil {
-		return nil, fmt.Errorf("none of the file's certificates (%d) belongs to its private key", len(certificates))
+		return nil, fmt.Errorf("none of the file's certificates (%d) belongs to its private key: export the key together with its own certificate", len(certificates))
 	}
 
 	var signatures signatureCheck

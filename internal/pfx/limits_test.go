@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,18 +75,60 @@ func TestIterationCountIsBounded(t *testing.T) {
 				assert.ErrorContains(t, err, "iteration count that is not between 1 and 10000000", name)
 			}
 			for _, n := range []int64{1, 600_000, 10_000_000} {
-				der, err := unwrap(make(big.NewInt(n)))
+				der, _, err := unwrap(make(big.NewInt(n)))
 				require.NoError(t, err)
 				c, err := readContainer(der)
-				require.NoError(t, err, "%d iterations", n)
-				assert.GreaterOrEqual(t, c.iterations, int(n))
+				require.NoError(t, err)
+				require.NoError(t, c.prepare(c.parts()...), "%d iterations", n)
+				assert.GreaterOrEqual(t, c.cost(c.parts()), n)
 			}
 		})
 	}
 }
 
-func TestIterationsAreBoundedTogether(t *testing.T) {
-	n := big.NewInt(10_000_000)
+// The count is not the work: it is made once for a key and once for an IV, once
+// for each hash that a key is longer than, and twice for an HMAC.
+func TestWorkIsBounded(t *testing.T) {
+	tests := map[string]struct {
+		algorithm func(n *big.Int) cryptobyte.BuilderContinuation
+		hashes    int // of one iteration
+	}{
+		"3DES":        {func(n *big.Int) cryptobyte.BuilderContinuation { return pbeAlgorithm(t, pbeWithSHAAnd3KeyTripleDES, n) }, 3},
+		"128-bit RC2": {func(n *big.Int) cryptobyte.BuilderContinuation { return pbeAlgorithm(t, pbeWithSHAAnd128BitRC2, n) }, 2},
+		"AES-256, PBKDF2 with SHA-256": {func(n *big.Int) cryptobyte.BuilderContinuation {
+			return pbes2Algorithm(t, n, hmacWithSHA256, aes256CBC)
+		}, 2},
+		"AES-256, PBKDF2 with SHA-1": {func(n *big.Int) cryptobyte.BuilderContinuation { return pbes2Algorithm(t, n, hmacWithSHA1, aes256CBC) }, 4},
+		"AES-128, PBKDF2 with SHA-512": {func(n *big.Int) cryptobyte.BuilderContinuation {
+			return pbes2Algorithm(t, n, hmacWithSHA512, aes128CBC)
+		}, 4},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			make := func(n int) []byte {
+				algorithm := test.algorithm(big.NewInt(int64(n)))
+				visible := file(t, "", encryptedSafe{build(algorithm), []byte("16 bytes of text")})
+				c, err := readContainer(visible)
+				require.NoError(t, err)
+				return fileWithMAC(c.authenticated, nil)
+			}
+			most := maxWork / test.hashes
+			c, err := readContainer(make(most))
+			require.NoError(t, err)
+			c.work.left = maxWork
+			require.NoError(t, c.check())
+
+			start := time.Now()
+			b, err := Parse(make(most+1), "")
+			checkError(t, b, err)
+			assert.ErrorIs(t, err, errTooMuchWork)
+			assert.Less(t, time.Since(start), time.Second, "it was refused after the work, not before")
+		})
+	}
+}
+
+func TestWorkIsBoundedTogether(t *testing.T) {
+	n := big.NewInt(1_000_000)
 	certificates := encryptedSafe{build(pbes2Algorithm(t, n, hmacWithSHA256, aes256CBC)), make([]byte, 16)}
 	content := func(safes int) []byte {
 		return build(func(b *cryptobyte.Builder) {
@@ -96,11 +139,25 @@ func TestIterationsAreBoundedTogether(t *testing.T) {
 			})
 		})
 	}
-	var c container
-	require.NoError(t, c.readSafes(content(3)))
-	b, err := Parse(fileWithMAC(content(3), macData(algorithm(t, "1.3.14.3.2.26", nil), nil, nil)), "")
+	c := container{work: work{maxWork}}
+	require.NoError(t, c.readSafes(content(6)))
+	require.NoError(t, c.check())
+	b, err := Parse(fileWithMAC(content(6), macData(algorithm(t, "1.3.14.3.2.26", nil), nil, nil)), "")
 	checkError(t, b, err)
-	assert.ErrorContains(t, err, "30000001 iterations in all, more than 30000000")
+	assert.ErrorIs(t, err, errTooMuchWork)
+}
+
+// The empty password has two forms, and no file may cost twice for that.
+func TestWorkIsBoundedForAllFormsOfAPassword(t *testing.T) {
+	safe := encryptedSafe{build(pbeAlgorithm(t, pbeWithSHAAnd3KeyTripleDES, big.NewInt(100))), make([]byte, 16)}
+	c, err := readContainer(file(t, "", safe))
+	require.NoError(t, err)
+	data := fileWithMAC(c.authenticated, nil)
+	for limit, want := range map[int64]error{299: errTooMuchWork, 300: errTooMuchWork, 599: errTooMuchWork, 600: ErrIncorrectPassword} {
+		b, err := parse(data, "", limit)
+		checkError(t, b, err)
+		assert.ErrorIs(t, err, want, "%d", limit)
+	}
 }
 
 func TestMillionIterationsAreFine(t *testing.T) {
@@ -117,23 +174,38 @@ func TestMillionIterationsAreFine(t *testing.T) {
 	checkBundle(t, b)
 }
 
-// What an encrypted safe holds cannot be looked at before it is decrypted.
-func TestIterationCountHiddenInEncryptedSafeIsNotUsed(t *testing.T) {
+// What an encrypted safe holds shows only when that is decrypted.
+func TestKeyInAnEncryptedSafe(t *testing.T) {
 	key := newKey(t)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
 	leaf := certificateBag(issue(t, nil, "device", key))
-	bomb := shroudedKey(pbes2Algorithm(t, big.NewInt(1<<62), hmacWithSHA256, aes256CBC), make([]byte, 64))
+	shrouded := func(n int64, prf, cipher string) bag {
+		return shroudedKey(pbes2Algorithm(t, big.NewInt(n), prf, cipher), encrypt(t, der, "secret", int(min(n, 2))))
+	}
+	bomb := shrouded(1<<40, hmacWithSHA256, aes256CBC)
 	tests := map[string]struct {
 		visible, hidden []bag
 		err             string
 	}{
-		"behind the key":              {[]bag{keyBag(t, key), leaf}, []bag{bomb}, "exactly one key"},
-		"behind key and certificate":  {[]bag{keyBag(t, key)}, []bag{leaf, bomb}, "exactly one key"},
-		"in place of the key":         {[]bag{leaf}, []bag{bomb}, "no private key"},
-		"together with a certificate": {nil, []bag{bomb, leaf}, "no private key"},
+		"bare":                            {nil, []bag{leaf, keyBag(t, key)}, ""},
+		"encrypted once more":             {nil, []bag{shrouded(2, hmacWithSHA256, aes256CBC), leaf}, ""},
+		"with the certificate outside":    {[]bag{leaf}, []bag{shrouded(2, hmacWithSHA256, aes256CBC)}, ""},
+		"in a nested SafeContents":        {nil, []bag{nested(leaf, nested(shrouded(2, hmacWithSHA256, aes256CBC)))}, ""},
+		"with another password":           {nil, []bag{leaf, shroudedKey(pbes2Algorithm(t, big.NewInt(1), hmacWithSHA256, aes256CBC), encrypt(t, der, "other", 1))}, "its private key has another"},
+		"with a cipher that is not known": {nil, []bag{leaf, shrouded(2, hmacWithSHA256, "1.2.3.4")}, "the encryption uses algorithm 1.2.3.4"},
+		"a second one":                    {[]bag{keyBag(t, key), leaf}, []bag{bomb}, "more than one private key"},
+		"with too high a count":           {[]bag{leaf}, []bag{bomb}, "iteration count that is not between 1 and 10000000"},
+		"with too much work":              {[]bag{leaf}, []bag{shrouded(9_999_999, hmacWithSHA512, aes256CBC)}, errTooMuchWork.Error()},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			b, err := Parse(file(t, "secret", encryptedBags(t, "secret", test.hidden...), test.visible...), "secret")
+			if test.err == "" {
+				require.NoError(t, err)
+				checkBundle(t, b)
+				return
+			}
 			checkError(t, b, err)
 			assert.ErrorContains(t, err, test.err)
 		})

@@ -131,11 +131,14 @@ func certificateBag(certificate *x509.Certificate) bag {
 	})}
 }
 
+// nested makes a bag that holds a SafeContents.
+func nested(bags ...bag) bag {
+	return bag{oidSafeContentsBag, build(func(b *cryptobyte.Builder) { addBags(b, bags) })}
+}
+
 // file makes a PKCS#12 file with a MAC and one or two safes.
 func file(t testing.TB, password string, encrypted encryptedSafe, bags ...bag) []byte {
-	bmp, err := bmpString(password)
-	require.NoError(t, err)
-	data, err := seal(bmp, bags, encrypted)
+	data, err := seal(passphrases(password)[0].utf16, bags, encrypted)
 	require.NoError(t, err)
 	return data
 }

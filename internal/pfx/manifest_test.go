@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -60,6 +61,9 @@ func checkError(t testing.TB, b *Bundle, err error) {
 	require.Error(t, err)
 	assert.Nil(t, b, "a bundle came with an error")
 	assert.NotContains(t, err.Error(), "\n", "the message has several lines")
+	for _, word := range []string{"asn1:", "asn1.", "x509", "crypto/", "pkcs12:", "cryptobyte", "%!", "0xc0", "map[", "*rsa", "*ecdsa", "tls.", "runtime error", "<nil>", "{", "&{"} {
+		assert.NotContains(t, err.Error(), word, "the message is in Go")
+	}
 }
 
 func names(certificates []*x509.Certificate) []string {
@@ -110,24 +114,42 @@ func TestFilesOfOtherPrograms(t *testing.T) {
 		"trailing-newline.p12":          {roots: []string{amazon}},
 		"unicode-bmp.p12":               {},
 
+		"extra-negserial-root.p12":      {roots: []string{amazon}},
+		"extra-brainpool-root.p12":      {roots: []string{amazon}},
+		"extra-explicit-ec-root.p12":    {roots: []string{amazon}},
+		"pkijs-one-safe.p12":            {chain: []string{"Test Claim CA"}},
+		"single-encrypted-safe.p12":     {roots: []string{amazon}},
+		"nested-safecontents-certs.p12": {roots: []string{amazon}},
+		"mono-null.p12":                 {chain: []string{"Test Claim CA"}},
+		"openssl10-utf8-bytes.p12":      {chain: []string{"Test Claim CA"}},
+
 		"bitflip-middle.p12":      {err: "incorrect password, or the file is damaged"},
-		"camellia256.p12":         {err: "Camellia-256, which is not supported: re-export the file with OpenSSL: openssl pkcs12 "},
+		"camellia256.p12":         {err: "Camellia-256, which is not supported: re-export the file with OpenSSL 3: openssl pkcs12 "},
 		"empty.p12":               {err: "the file is empty"},
 		"key-without-cert.p12":    {err: "a private key but no certificate"},
 		"mac-iter-0.p12":          {err: "iteration count that is not between 1 and 10000000"},
 		"mac-iter-2147483647.p12": {err: "iteration count that is not between 1 and 10000000"},
 		"mac-iter-neg.p12":        {err: "iteration count that is not between 1 and 10000000"},
 		"mismatched-key-cert.p12": {err: "none of the file's certificates (1) belongs to its private key"},
-		"pbes2-3des.p12":          {err: "3DES under PBES2, which is not supported: re-export the file with OpenSSL: openssl pkcs12 "},
+		"pbes2-3des.p12":          {err: "3DES under PBES2, which is not supported: re-export the file with OpenSSL 3: openssl pkcs12 "},
 		"truncated-half.p12":      {err: "damaged or cut short"},
+		"sun-keypass-differs.p12": {err: "the password is that of the file, but its private key has another: make the file again, with one password for all of it"},
+		"rsa-d-plus-phi.p12":      {err: "the fault is in the private key itself, an RSA key that is not valid"},
+		"aes-gcm.p12":             {err: "the encryption uses AES-256-GCM, which is not supported: export it again from the program that made it"},
+		"p7b.p12":                 {err: "certificates without a private key (PKCS#7, .p7b), not PKCS#12"},
+		"encp8.p12":               {err: "an encrypted private key in DER (PKCS#8), not PKCS#12"},
+		"jceks.p12":               {err: "a Java keystore (JCEKS), not PKCS#12: convert it: keytool -importkeystore "},
+		"slow-legacy-nomac.p12":   {err: "the iteration counts of the file are too high together"},
 	}
 	for _, f := range testFiles(t) {
 		t.Run(f.File, func(t *testing.T) {
 			t.Parallel()
 			want, ok := tests[f.File]
 			require.True(t, ok, "the table has no such file")
-			b, err := Parse(f.read(t), f.Password)
+			data, start := f.read(t), time.Now()
+			b, err := Parse(data, f.Password)
 			if want.err != "" {
+				assert.Less(t, time.Since(start), time.Second)
 				assert.Contains(t, f.Expect, "error")
 				checkError(t, b, err)
 				assert.ErrorContains(t, err, want.err)
@@ -154,12 +176,7 @@ func TestWrongPasswordIsToldFromDamage(t *testing.T) {
 			b, err := Parse(data, password)
 			checkError(t, b, err)
 			assert.NotContains(t, err.Error(), password)
-			if f.File != "openssl3-nomac-emptypass.p12" {
-				assert.ErrorIs(t, err, ErrIncorrectPassword)
-			} else { // nothing in it can tell
-				assert.NotErrorIs(t, err, ErrIncorrectPassword)
-				assert.ErrorContains(t, err, "no MAC")
-			}
+			assert.ErrorIs(t, err, ErrIncorrectPassword)
 
 			if bytes.HasPrefix(data, []byte("-----")) {
 				return

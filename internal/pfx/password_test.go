@@ -3,20 +3,74 @@ package pfx
 import (
 	"crypto/x509"
 	"math/big"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func TestPasswordAboveTheBasicMultilingualPlaneIsRefused(t *testing.T) {
+// Standards and programs differ in what bytes a password is.
+func TestPasswordInTheFormsThatProgramsUse(t *testing.T) {
 	key := newKey(t)
-	const password = "correct \U0001F40E battery staple"
-	b, err := Parse(file(t, "secret", encryptedSafe{}, keyBag(t, key)), password)
-	checkError(t, b, err)
-	assert.ErrorContains(t, err, "above U+FFFF")
-	assert.NotContains(t, err.Error(), "battery")
-	assert.NotErrorIs(t, err, ErrIncorrectPassword)
+	leaf := issue(t, nil, "device", key)
+	const utf8Password, latin1Password = "p\u00e4ss", "p\xe4ss"
+	utf16Of := func(units ...byte) (bmp []byte) {
+		for _, unit := range units {
+			bmp = append(bmp, 0, unit)
+		}
+		return append(bmp, 0, 0)
+	}
+	correct := utf16Of('p', 0xe4, 's', 's')
+	tests := map[string]struct {
+		password, pbkdf2 string
+		bmp              []byte
+	}{
+		"as the standards say":                 {utf8Password, utf8Password, correct},
+		"OpenSSL 1.0 in a UTF-8 terminal":      {utf8Password, utf8Password, utf16Of('p', 0xc3, 0xa4, 's', 's')},
+		"OpenSSL 3 in a Latin-1 terminal":      {utf8Password, latin1Password, correct},
+		"and the password from that terminal":  {latin1Password, latin1Password, correct},
+		"characters that take 32 bits, UTF-16": {"\U0001F511", "\U0001F511", []byte{0xd8, 0x3d, 0xdd, 0x11, 0, 0}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			data, err := seal(test.bmp, []bag{keyBag(t, key)}, encryptedBags(t, test.pbkdf2, certificateBag(leaf)))
+			require.NoError(t, err)
+			b, err := Parse(data, test.password)
+			require.NoError(t, err)
+			checkBundle(t, b)
+
+			for _, wrong := range []string{test.password + "x", test.password + "\xff", "", "\xff"} {
+				b, err = Parse(data, wrong)
+				checkError(t, b, err)
+				assert.ErrorIs(t, err, ErrIncorrectPassword)
+				assert.Equal(t, !utf8.ValidString(wrong), strings.Contains(err.Error(), "not UTF-8"))
+			}
+		})
+	}
+}
+
+func TestEncodeRefusesPasswordsThatProgramsReadDifferently(t *testing.T) {
+	key := newKey(t)
+	leaf := issue(t, nil, "device", key)
+	for password, text := range map[string]string{
+		"p\xe4ss":            "the password is not UTF-8",
+		"secret\xff":         "the password is not UTF-8",
+		"correct \U0001F40E": "a character above U+FFFF",
+	} {
+		data, err := Encode(key, leaf, nil, password)
+		assert.ErrorContains(t, err, text)
+		assert.Nil(t, data)
+		assert.NotContains(t, err.Error(), password)
+	}
+	for _, password := range []string{"", "secret", "p\u00e4ss\u20ac"} {
+		data, err := Encode(key, leaf, nil, password)
+		require.NoError(t, err)
+		b, err := Parse(data, password)
+		require.NoError(t, err)
+		checkBundle(t, b)
+	}
 }
 
 // Some programs make the empty password a BMPString of no bytes, others one of
@@ -43,18 +97,31 @@ func TestEmptyPasswordInBothEncodings(t *testing.T) {
 // their own in, without knowing the password.
 func TestPasswordAuthenticatesTheFile(t *testing.T) {
 	key := newKey(t)
-	sealed := file(t, "secret", encryptedSafe{}, keyBag(t, key), certificateBag(issue(t, nil, "device", key)))
-	c, err := readContainer(sealed)
-	require.NoError(t, err)
-	stripped := fileWithMAC(c.authenticated, nil)
+	leaf := certificateBag(issue(t, nil, "device", key))
+	stripped := func(data []byte) []byte {
+		c, err := readContainer(data)
+		require.NoError(t, err)
+		return fileWithMAC(c.authenticated, nil)
+	}
+	plain := stripped(file(t, "secret", encryptedSafe{}, keyBag(t, key), leaf))
+	encrypted := stripped(file(t, "secret", encryptedBags(t, "secret", leaf), keyBag(t, key)))
 
-	b, err := Parse(stripped, "secret")
+	b, err := Parse(plain, "secret")
 	checkError(t, b, err)
-	assert.ErrorContains(t, err, "no MAC")
-
-	b, err = Parse(stripped, "")
+	assert.ErrorContains(t, err, "no MAC, so that no password protects its certificates: open it with the empty password, or re-export")
+	b, err = Parse(plain, "")
 	require.NoError(t, err)
 	checkBundle(t, b)
+
+	b, err = Parse(encrypted, "secret")
+	checkError(t, b, err)
+	assert.ErrorContains(t, err, "no MAC, so that no password protects its certificates: re-export")
+	assert.NotErrorIs(t, err, ErrIncorrectPassword)
+	for _, wrong := range []string{"", "secrets"} {
+		b, err = Parse(encrypted, wrong)
+		checkError(t, b, err)
+		assert.ErrorIs(t, err, ErrIncorrectPassword)
+	}
 }
 
 func TestFailureToDecryptIsExplained(t *testing.T) {
@@ -74,10 +141,13 @@ func TestFailureToDecryptIsExplained(t *testing.T) {
 		err      string
 		is       bool
 	}{
-		"the key has another password than the MAC":  {file(t, "secret", encryptedSafe{}, leaf, otherPassword), "secret", "the password is right, but what it protects cannot be read", false},
+		"the key has another password than the MAC":  {file(t, "secret", encryptedSafe{}, leaf, otherPassword), "secret", "the password is that of the file, but its private key has another", false},
+		"the certificates have another":              {file(t, "secret", encryptedBags(t, "other", leaf), keyBag(t, key)), "secret", "the password is that of the file, but its certificates have another", false},
 		"the key has a password and there is no MAC": {withoutMAC(leaf, otherPassword), "", "incorrect password, or the file is damaged", true},
 		"nothing has a password, key damaged":        {withoutMAC(leaf, bag{oidKeyBag, []byte{0x30, 0}}), "", "the file is damaged", false},
-		"a certificate that is none":                 {file(t, "secret", encryptedSafe{}, keyBag(t, key), certificateBag(&x509.Certificate{Raw: []byte{0x30, 0}})), "secret", "the password is right, but what it protects cannot be read", false},
+		"a certificate that is none":                 {file(t, "secret", encryptedSafe{}, keyBag(t, key), certificateBag(&x509.Certificate{Raw: []byte{0x30, 0}})), "secret", "none of the file's certificates (1) can be read", false},
+		"a certificate in pieces":                    {file(t, "secret", encryptedSafe{}, keyBag(t, key), bag{oidCertBag, []byte{0x30, 0}}), "secret", "the file is damaged: its certificate cannot be read", false},
+		"the key is not one":                         {file(t, "secret", encryptedSafe{}, leaf, bag{oidKeyBag, []byte{0x30, 0}}), "secret", "the file is damaged: its private key cannot be read", false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

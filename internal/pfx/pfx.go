@@ -2,10 +2,11 @@
 // that belongs to it, the certificates that issued that one, and the server
 // roots that came along.
 //
-// The cryptography is go-pkcs12's. This package reads the structure around it
-// (RFC 7292): it takes what OpenSSL, Java, GnuTLS, NSS and others make of the
-// format, and refuses what would cost a small device more time or memory than
-// a claim is worth, before any key is derived.
+// It takes what OpenSSL, Java, GnuTLS, NSS and others make of RFC 7292, and
+// refuses what would cost a small device more time or memory than a claim is
+// worth. It decrypts files itself, since a decoder that only hands out whole
+// files can neither leave a certificate out nor look at an iteration count that
+// was encrypted. go-pkcs12 makes the files of [Encode].
 package pfx
 
 import (
@@ -20,12 +21,12 @@ import (
 // along with the claim (some 150 certificates in 170 KB) and the 600,000
 // iterations of GnuTLS and NSS.
 const (
-	maxFile            = 256 << 10  // bytes, PEM armour included
-	maxIterations      = 10_000_000 // for one key
-	maxTotalIterations = 30_000_000 // for all keys of a file together
-	maxSafes           = 64         // GnuTLS makes one for each certificate
-	maxKey             = 16 << 10   // bytes; an RSA key of 16384 bits takes 9.3 KB
-	maxCertificates    = 256
+	maxFile         = 256 << 10  // bytes, PEM armour included
+	maxIterations   = 10_000_000 // for one key
+	maxWork         = 12_000_000 // hashes for all keys of a file: about a second on a desktop
+	maxSafes        = 64         // GnuTLS makes one for each certificate
+	maxKey          = 16 << 10   // bytes; an RSA key of 16384 bits takes 9.3 KB
+	maxCertificates = 256
 )
 
 // ErrIncorrectPassword means that the password does not open the file. The
@@ -52,27 +53,32 @@ type Bundle struct {
 
 // Parse opens a PKCS#12 file: DER or BER, bare or in PEM armour, with or without
 // bytes after its end. Certificates that are neither leaf, chain nor root are
-// dropped.
+// dropped, and so are those that [x509.ParseCertificate] refuses.
 //
 // A file opened with a password is authenticated by it, roots included: a file
 // without a MAC is opened with the empty password only.
 //
-// Parse refuses files of more than 256 KiB, 256 certificates or 64 safes, and
-// iteration counts above 10,000,000 each or 30,000,000 together. Errors are one
-// line, and none contains the password or a part of the key. A password that
-// does not open the file is [ErrIncorrectPassword].
-func Parse(data []byte, password string) (bundle *Bundle, err error) {
+// Parse refuses files of more than 256 KiB, 256 certificates or 64 safes,
+// iteration counts above 10,000,000, and counts that together take more than
+// 12,000,000 hashes. Errors are one line, and none contains the password or a
+// part of the key. A password that does not open the file is
+// [ErrIncorrectPassword].
+func Parse(data []byte, password string) (*Bundle, error) {
+	return parse(data, password, maxWork)
+}
+
+func parse(data []byte, password string, limit int64) (bundle *Bundle, err error) {
 	defer func() {
 		// With GODEBUG=fips140=only the standard library panics where a file
-		// asks for a hash, a cipher or a key length that FIPS 140 does not approve.
+		// asks for a hash or a cipher that FIPS 140 does not approve.
 		if r := recover(); r != nil {
-			bundle, err = nil, fmt.Errorf("the file cannot be decrypted: %v", r)
-			if fips140.Enabled() {
-				err = fmt.Errorf("%w: this program is in FIPS 140 mode, so give it certificate and key as PEM instead", err)
+			if !fips140.Enabled() {
+				panic(r)
 			}
+			bundle, err = nil, errNotApproved()
 		}
 	}()
-	der, err := unwrap(data)
+	der, armored, err := unwrap(data)
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +86,29 @@ func Parse(data []byte, password string) (bundle *Bundle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	bmp, err := c.authenticate(password)
-	if err != nil {
+	c.armored = armored
+	c.passphrases = passphrases(password)
+	c.work.left = limit
+	if err := c.check(); err != nil {
 		return nil, err
 	}
-	key, certificates, err := c.open(password, bmp)
-	if err != nil {
-		return nil, err
+	if c.mac != nil {
+		if err := c.authenticate(); err != nil {
+			return nil, err
+		}
 	}
-	return newBundle(key, certificates)
+	bundle, err = c.open()
+	if err == nil && c.mac == nil && password != "" {
+		return nil, c.noMAC()
+	}
+	return bundle, err
+}
+
+// noMAC says why a file without a MAC is not opened with a password.
+func (c *container) noMAC() error {
+	advice := ""
+	if len(c.uses) == 0 {
+		advice = "open it with the empty password, or "
+	}
+	return fmt.Errorf("the file has no MAC, so that no password protects its certificates: %s%s", advice, c.reexport())
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/cryptobyte"
 )
 
 func TestWhatIsNotPKCS12IsNamed(t *testing.T) {
@@ -26,7 +27,10 @@ func TestWhatIsNotPKCS12IsNamed(t *testing.T) {
 	require.NoError(t, err)
 	sec1, err := x509.MarshalECPrivateKey(ecKey)
 	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
 	certificate := issue(t, nil, "device", key).Raw
+	read := func(name string) []byte { return testFile{File: name}.read(t) }
 	pfx, err := os.ReadFile("testdata/noiter.p12")
 	require.NoError(t, err)
 	armor := func(blockType string, der []byte) []byte {
@@ -42,14 +46,25 @@ func TestWhatIsNotPKCS12IsNamed(t *testing.T) {
 		"a certificate in DER":           {certificate, "holds what may be a certificate in DER, not PKCS#12"},
 		"a request in PEM":               {armor("CERTIFICATE REQUEST", certificate), "holds a certificate signing request in PEM, not PKCS#12"},
 		"a PKCS#8 key in PEM":            {armor("PRIVATE KEY", pkcs8), "holds a private key in PEM, not PKCS#12"},
-		"an encrypted PKCS#8 key in PEM": {armor("ENCRYPTED PRIVATE KEY", pkcs8), "holds a private key in PEM, not PKCS#12"},
+		"an encrypted PKCS#8 key in PEM": {armor("ENCRYPTED PRIVATE KEY", pkcs8), "holds an encrypted private key (PKCS#8) in PEM, not PKCS#12"},
 		"an RSA key in PEM":              {armor("RSA PRIVATE KEY", pkcs1), "holds a private key in PEM, not PKCS#12"},
 		"a public key in PEM":            {armor("PUBLIC KEY", pkcs8), "holds a public key in PEM, not PKCS#12"},
 		"a PKCS#8 key in DER":            {pkcs8, "holds what may be a private key in DER, not PKCS#12"},
 		"an RSA key in DER":              {pkcs1, "holds what may be a private key in DER, not PKCS#12"},
 		"an EC key in DER":               {sec1, "holds what may be a private key in DER, not PKCS#12"},
 		"PKCS#12 in base64":              {[]byte(base64.StdEncoding.EncodeToString(pfx)), "in base64: decode it: openssl base64 -d"},
-		"a Java keystore":                {[]byte{0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2}, "a Java keystore: convert it: keytool -importkeystore"},
+		"a Java keystore":                {[]byte{0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2}, "a Java keystore (JKS), not PKCS#12: convert it: keytool -importkeystore"},
+		"a Java keystore with keys":      {[]byte{0xce, 0xce, 0xce, 0xce, 0, 0, 0, 2}, "a Java keystore (JCEKS), not PKCS#12: convert it: keytool -importkeystore"},
+		"a BKS keystore":                 {read("bouncycastle.bks"), "a Bouncy Castle keystore (BKS), not PKCS#12: convert it: keytool -importkeystore"},
+		"a UBER keystore":                {read("bouncycastle.uber"), "a Bouncy Castle keystore (UBER, or BKS of version 1), not PKCS#12: convert it: keytool"},
+		"a BCFKS keystore":               {read("bouncycastle.bcfks"), "a Bouncy Castle keystore (BCFKS), not PKCS#12: convert it: keytool -importkeystore"},
+		"PKCS#7 in DER":                  {read("p7b.p12"), "certificates without a private key (PKCS#7, .p7b), not PKCS#12: put them together with the key: openssl pkcs7 -inform DER"},
+		"PKCS#7 in PEM":                  {armor("PKCS7", read("p7b.p12")), "certificates without a private key (PKCS#7, .p7b), not PKCS#12: put them together with the key: openssl pkcs7 -inform PEM"},
+		"CMS that is encrypted":          {build(func(b *cryptobyte.Builder) { addContentInfo(b, oidEnvelopedData, func(*cryptobyte.Builder) {}) }), "a message in PKCS#7 or CMS, not PKCS#12"},
+		"an encrypted PKCS#8 key in DER": {read("encp8.p12"), "an encrypted private key in DER (PKCS#8), not PKCS#12"},
+		"a public key in DER":            {public, "holds what may be a public key in DER, not PKCS#12"},
+		"a database of NSS":              {[]byte("SQLite format 3\x00"), "a database, as NSS keeps certificates in: export the certificate with its key: pk12util"},
+		"a zip archive":                  {[]byte("PK\x03\x04"), "a zip archive: unpack it first"},
 		"text":                           {[]byte("<html>404 Not Found</html>\n"), "not a PKCS#12 file but text"},
 		"zeros":                          {make([]byte, 3000), "not a PKCS#12 file"},
 		"armour with nothing inside":     {armor("PKCS12", nil), "not a PKCS#12 file"},
@@ -81,6 +96,7 @@ func TestArmourAndWhatIsAroundTheFileAreTaken(t *testing.T) {
 		"itself again behind":              join(pfx, pfx),
 		"armour":                           armored,
 		"armour and text before":           join([]byte("Bag Attributes: <No Attributes>\n"), armored),
+		"a byte order mark before":         join([]byte("\ufeff"), armored),
 		"armour with Windows line endings": bytes.ReplaceAll(armored, []byte("\n"), []byte("\r\n")),
 		"armour of another name":           pem.EncodeToMemory(&pem.Block{Type: "PFX", Bytes: pfx}),
 		"armour around trailing bytes":     pem.EncodeToMemory(&pem.Block{Type: "PKCS12", Bytes: join(pfx, []byte("\n"))}),

@@ -27,7 +27,7 @@ func Open(path string) (*Dir, error) {
 	}
 	info, err := root.Stat(".")
 	if err == nil {
-		err = checkPrivate(info)
+		err = checkPrivate(path, info)
 	}
 	if err != nil {
 		root.Close()
@@ -63,6 +63,9 @@ func makeDirectory(path string) error {
 	err := os.Mkdir(path, ownerOnly)
 	if err == nil {
 		err = os.Chmod(path, ownerOnly) // what a umask took
+	}
+	if err == nil {
+		err = checkMade(path)
 	}
 	switch {
 	case err == nil, errors.Is(err, fs.ErrExist):

@@ -58,6 +58,22 @@ func TestCONNECTIsRefused(t *testing.T) {
 			RefusedError{StatusCode: 502, Status: `"Bad Gateway"`, CredentialsGiven: true}, true, `502 "Bad Gateway"`,
 		},
 		{
+			"after waiting for the request", given, "HTTP/1.1 408 Request Timeout\r\n\r\n",
+			RefusedError{StatusCode: 408, Status: `"Request Timeout"`, CredentialsGiven: true}, true, `408 "Request Timeout"`,
+		},
+		{
+			"as one too many", given, "HTTP/1.1 429 Too Many Requests\r\n\r\n",
+			RefusedError{StatusCode: 429, Status: `"Too Many Requests"`, CredentialsGiven: true}, true, `429 "Too Many Requests"`,
+		},
+		{
+			"by one that knows no CONNECT", given, "HTTP/1.1 501 Not Implemented\r\n\r\n",
+			RefusedError{StatusCode: 501, Status: `"Not Implemented"`, CredentialsGiven: true}, false, `501 "Not Implemented"`,
+		},
+		{
+			"by one of another version", given, "HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n",
+			RefusedError{StatusCode: 505, Status: `"HTTP Version Not Supported"`, CredentialsGiven: true}, false, "505",
+		},
+		{
 			"with a status that echoes the password", given, "HTTP/1.1 403 no s3cret here\r\n\r\n",
 			RefusedError{StatusCode: 403, Status: `"Forbidden"`, CredentialsGiven: true}, false, "",
 		},

@@ -236,6 +236,32 @@ func TestDirStoreWithoutTheRightToWrite(t *testing.T) {
 	assert.NotErrorIs(t, err, fs.ErrNotExist, "a device that cannot look must not think that it is new")
 }
 
+// A volume of Kubernetes with an fsGroup is root's, and the group may write.
+func TestDirStoreOnAVolumeThatTheGroupCanWrite(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	directory := inOwnProcess(t, nil)
+	if directory == "" {
+		return
+	}
+	volume := filepath.Join(directory, "volume")
+	require.NoError(t, os.Mkdir(volume, 0o700))
+	require.NoError(t, os.Chown(volume, 0, storeNobody))
+	require.NoError(t, os.Chmod(volume, 0o775|fs.ModeSetgid))
+	becomeNobody(t)
+
+	err := fleetprov.DirStore(volume).Put(provtest.Context(t), "credentials.pem", []byte("data"))
+
+	require.ErrorIs(t, err, fs.ErrPermission)
+	advised := filepath.Join(volume, "fleetprov")
+	assert.ErrorContains(t, err, "use a directory below it, such as "+advised)
+	assert.NotContains(t, err.Error(), "chmod", "who does not own it cannot")
+	store := fleetprov.DirStore(advised)
+	require.NoError(t, store.Put(provtest.Context(t), "credentials.pem", []byte("data")), "the advice works")
+	storeHas(t, store, "credentials.pem", "data")
+}
+
 func TestDirStoreUsesADirectoryOfRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"os"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/amazonroots"
+	"github.com/fleetprov/fleetprov/internal/pfx"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -272,6 +274,44 @@ func TestPFXIsReadBack(t *testing.T) {
 			assert.ErrorIs(t, err, fleetprov.ErrIncorrectPassword)
 		})
 	}
+}
+
+// An intermediate travels in the client's chain and not among the roots, wherever it
+// came from.
+func TestPFXWithAChain(t *testing.T) {
+	data, err := os.ReadFile(provtest.Root(t, "internal/pfx/testdata/chain-intermediate-rootca.p12"))
+	require.NoError(t, err)
+	bundle, err := pfx.Parse(data, "secret")
+	require.NoError(t, err)
+	require.Len(t, bundle.Chain, 1)
+	require.Len(t, bundle.Roots, 1)
+	credentials := &fleetprov.Credentials{
+		CertificatePEM: append(provtest.PEM("CERTIFICATE", bundle.Leaf.Raw), provtest.PEM("CERTIFICATE", bundle.Chain[0].Raw)...),
+		Roots:          bundle.Roots,
+	}
+	require.NoError(t, credentials.SetPrivateKey(bundle.Key))
+	data, err = credentials.EncodePFX("device-p4ssword")
+	require.NoError(t, err)
+
+	again, err := pfx.Parse(data, "device-p4ssword")
+	require.NoError(t, err)
+	assert.Equal(t, bundle, again)
+	identity, err := fleetprov.ParsePFX(data, "device-p4ssword")
+	require.NoError(t, err)
+	var sent identityChain
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, VerifyPeerCertificate: sent.record}
+	server.Start()
+	defer server.Close()
+	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
+	require.NoError(t, err)
+	_, err = provisioner.Provision(provtest.Context(t), nil)
+	require.ErrorIs(t, err, fleetprov.ErrNotAuthorized, "the server has not issued this certificate")
+	assert.Equal(t, []string{"AWS IoT Certificate", "Private Intermediate"}, sent.names())
+
+	credentials.CertificatePEM = append(credentials.CertificatePEM, provtest.PEM("CERTIFICATE", []byte("damaged"))...)
+	_, err = credentials.EncodePFX("device-p4ssword")
+	assert.ErrorContains(t, err, "the credentials' certificate chain")
 }
 
 func TestCredentialsHaveNoJSON(t *testing.T) {

@@ -369,22 +369,6 @@ func TestAnEndingContextDoesNotLoseTheIdentity(t *testing.T) {
 	})
 }
 
-func TestExpiredCredentialsAreReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t)
-		store := provtest.NewMemStore()
-		first, err := provisioner.Ensure(t.Context(), store, nil)
-		require.NoError(t, err)
-		<-time.After(60 * 365 * 24 * time.Hour)
-		_, err = provisioner.Ensure(t.Context(), store, nil)
-		require.Error(t, err, "the claim has expired as well, so that nothing can replace them")
-		assert.Len(t, server.Certificates(), 1)
-		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
-		require.NoError(t, err)
-		assert.Equal(t, first.CertificateID, loaded.CertificateID, "and they are still there")
-	})
-}
-
 func TestEnsureWithAKeyInHardware(t *testing.T) {
 	server := provtest.NewServer(t)
 	store := provtest.NewMemStore()

@@ -112,3 +112,16 @@ func TestWaitingForAClientIDEndsWithTheContext(t *testing.T) {
 		assert.NoError(t, <-first)
 	})
 }
+
+// A step may be longer than MQTT's keep-alive of a minute.
+func TestAnAnswerThatComesAfterTheKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, provtest.OneAttempt, fleetprov.WithStepTimeout(10*time.Minute))
+		server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Delay: 5 * time.Minute})
+		began := time.Now()
+		_, err := provisioner.Provision(t.Context(), nil)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, time.Since(began), 5*time.Minute)
+		assert.Equal(t, 1, count(server, fleetprovtest.OpConnect))
+	})
+}

@@ -86,7 +86,7 @@ func TestFailuresOfTheExchange(t *testing.T) {
 
 	says := map[fleetprovtest.Op]map[int]string{
 		create:   {400: "check the request", 403: "check the request", 404: "check the request", 429: "try again later", 500: "try again later"},
-		register: {400: "check the parameters", 403: "pre-provisioning hook", 404: `the template "test-template" exists`, 429: "try again later", 500: "try again later"},
+		register: {400: "check the parameters", 401: "check that the claim is active", 403: "longer than five seconds", 409: "OverrideSettings", 404: `the template "test-template" exists`, 429: "try again later", 500: "try again later"},
 	}
 	for op, hints := range says {
 		for status, hint := range hints {
@@ -119,6 +119,21 @@ func TestFailuresOfTheExchange(t *testing.T) {
 			rows = append(rows, r)
 		}
 	}
+
+	for i, row := range rows {
+		// After an answer to RegisterThing that cannot be read the certificate may be
+		// active, so it is registered once more.
+		if row.op == register && row.is == fleetprov.ErrBadResponse {
+			rows[i].retryable = true
+		}
+	}
+	rows = append(rows,
+		row{name: "the connection closed after CONNECT, in order", op: connect, fault: fleetprovtest.Fault{Disconnect: true}, is: fleetprov.ErrClosedOnConnect, retryable: true, says: "is not active or has no policy"},
+		row{name: "RegisterThing rejected with 400 and a throttling code", op: register, status: 400, retryable: true, says: "quota",
+			fault: fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "ThrottlingException"}}},
+		row{name: "RegisterThing rejected with 409 and a passing conflict", op: register, status: 409, retryable: true, says: "another change",
+			fault: fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 409, Code: "ConflictingResourceUpdateException"}}},
+	)
 
 	// Sending a request ahead of the SUBACK changes neither the step that fails nor
 	// what is said of it.

@@ -134,7 +134,7 @@ func TestPrivateKeysThatAWSRefuses(t *testing.T) {
 	require.NoError(t, err)
 
 	const rule = "AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521"
-	const once = "WithGeneratedKey and WithPrivateKey exclude each other"
+	const once = "WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other"
 	for name, test := range map[string]struct {
 		opts []fleetprov.Option
 		says []string

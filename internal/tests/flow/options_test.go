@@ -43,13 +43,45 @@ func TestNewReportsAllThatIsWrongAtOnce(t *testing.T) {
 		"versions below TLS 1.2, which AWS IoT does not speak",
 		"the dialer is nil",
 		"scheme is not http, https, socks5 or socks5h",
-		"WithGeneratedKey and WithPrivateKey exclude each other",
+		"WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other",
 		"AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521",
 		"the step timeout is -1s: it must be more than zero",
-		"the logger is nil",
 		"the progress function is nil",
 	} {
 		assert.ErrorContains(t, err, rule)
+	}
+}
+
+func TestOptionsThatAreRefused(t *testing.T) {
+	claim := provtest.Claim(t, provtest.NewServer(t))
+	for name, test := range map[string]struct {
+		option fleetprov.Option
+		says   string
+	}{
+		"a negative number of attempts": {fleetprov.WithMaxAttempts(-1), "the number of attempts is -1: it must be 0, for no limit, or more"},
+		"no backoff":                    {fleetprov.WithBackoff(0, 0), "the backoff is 0s to 0s: it must be more than zero"},
+		"a backoff from nothing":        {fleetprov.WithBackoff(0, time.Minute), "the backoff is 0s to 1m0s: it must be more than zero"},
+		"a backoff from the past":       {fleetprov.WithBackoff(-time.Second, time.Minute), "the backoff is -1s to 1m0s"},
+		"a backoff that ends too early": {fleetprov.WithBackoff(time.Minute, time.Second), "the backoff is 1m0s to 1s: it must be more than zero, and not end before it begins"},
+		"no function to retry by":       {fleetprov.WithRetryIf(nil), "the function of WithRetryIf is nil"},
+		"no time for a step":            {fleetprov.WithStepTimeout(0), "the step timeout is 0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			provisioner, err := fleetprov.New("localhost", provtest.Template, claim, test.option)
+			assert.Nil(t, provisioner)
+			assert.ErrorContains(t, err, test.says)
+		})
+	}
+	for name, option := range map[string]fleetprov.Option{
+		"no limit of attempts": fleetprov.WithMaxAttempts(0),
+		"one attempt":          fleetprov.WithMaxAttempts(1),
+		"equal waits":          fleetprov.WithBackoff(time.Second, time.Second),
+		"nil":                  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := fleetprov.New("localhost", provtest.Template, claim, option)
+			assert.NoError(t, err)
+		})
 	}
 }
 
@@ -315,7 +347,7 @@ func TestCBORThatIsNotBelieved(t *testing.T) {
 			credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR(), provtest.OneAttempt).Provision(provtest.Context(t), nil)
 			assertOp(t, test.op, err)
 			assert.ErrorIs(t, err, fleetprov.ErrBadResponse)
-			assert.False(t, fleetprov.Retryable(err))
+			assert.Equal(t, test.op == fleetprovtest.OpRegisterThing, fleetprov.Retryable(err), "after RegisterThing the certificate may be active")
 			assert.Equal(t, test.accepted, credentials != nil, "what AWS has accepted is not thrown away")
 		})
 	}

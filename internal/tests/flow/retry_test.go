@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -296,14 +298,25 @@ func TestATokenThatIsRefusedStartsOver(t *testing.T) {
 	})
 }
 
-func TestAFreshTokenThatIsRefusedIsFinal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t)
-		server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "InvalidCertificateOwnershipToken"}})
-		_, err := provisioner.Provision(t.Context(), nil)
-		require.Error(t, err)
-		assert.Len(t, server.Certificates(), 1)
-	})
+func TestAFreshTokenThatIsRefusedStartsOverOnce(t *testing.T) {
+	refused := fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "InvalidCertificateOwnershipToken"}}
+	for refusals, certificates := range map[int]int{1: 2, 2: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			server, provisioner := provtest.OnPipes(t)
+			for range refusals {
+				server.Inject(fleetprovtest.OpRegisterThing, refused)
+			}
+			credentials, err := provisioner.Provision(t.Context(), nil)
+			assert.Len(t, server.Certificates(), certificates)
+			if refusals == 1 {
+				require.NoError(t, err)
+				assert.Empty(t, credentials.AbandonedCertificateIDs, "AWS has said that it did not register the first")
+				return
+			}
+			require.Error(t, err, "a token that is never good is not asked for again and again")
+			assert.ErrorContains(t, err, "ownership token is not good any more")
+		})
+	}
 }
 
 func TestConnectionsUnderOneClientIDAreTenSecondsApart(t *testing.T) {
@@ -344,6 +357,27 @@ func TestProgressTellsTheWait(t *testing.T) {
 		assert.Equal(t, 1, waits[0].Attempt)
 		assert.Equal(t, time.Second, waits[0].Wait)
 		assert.Error(t, waits[0].Err)
+	})
+}
+
+func TestTheLogTellsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedBuffer
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithBackoff(time.Second, time.Second),
+			fleetprov.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		server.Inject(fleetprovtest.OpCreateKeysAndCertificate, throttled)
+		_, err := provisioner.Provision(t.Context(), nil)
+		require.NoError(t, err)
+		var told []string
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, `msg="will try again"`) {
+				told = append(told, line)
+			}
+		}
+		require.Len(t, told, 1)
+		for _, says := range []string{"level=INFO", "op=CreateKeysAndCertificate", "attempt=1", "wait=1s", "Rate exceeded"} {
+			assert.Contains(t, told[0], says)
+		}
 	})
 }
 

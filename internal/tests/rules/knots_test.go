@@ -30,6 +30,7 @@ var knotRules = []struct {
 	directory string
 	most      int
 }{
+	{".", 2},
 	{"fleetprovtest", 1},
 	{"internal/iotregistry", 1},
 	{"internal/iotservice", 1},

@@ -9,11 +9,22 @@ import (
 	tag "golang.org/x/crypto/cryptobyte/asn1"
 )
 
+// bag is a SafeBag without attributes.
+type bag struct {
+	id    asn1.ObjectIdentifier
+	value []byte
+}
+
+// encryptedSafe is the EncryptedContentInfo of a SafeContents.
+type encryptedSafe struct {
+	algorithm  []byte // the AlgorithmIdentifier
+	ciphertext []byte
+}
+
 var oidSHA256 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 
 // seal makes a PKCS#12 file of bags and, if it has any content, an encrypted
-// safe. Its MAC has one iteration and no salt, since the file does not leave
-// the process.
+// safe. Its MAC has one iteration and no salt.
 func seal(bmp []byte, bags []bag, encrypted encryptedSafe) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -28,7 +39,7 @@ func seal(bmp []byte, bags []bag, encrypted encryptedSafe) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := hmac.New(sha256.New, macKey(sha256.New, bmp, nil, 1))
+	h := hmac.New(sha256.New, deriveKey(keyDerivation{digest: digests[hmacWithSHA256], iterations: 1}, forHMAC, bmp, sha256.Size))
 	h.Write(safes)
 
 	var file cryptobyte.Builder

@@ -1,0 +1,132 @@
+// Package bounded makes calls that may not watch their context, such as those of a
+// disk that hangs, and returns when the context ends all the same. A call that it
+// leaves behind goes on in its goroutine until it ends by itself.
+//
+// A write that was left behind may still take effect. Until it has ended, other writes
+// to the same place are refused, so that it cannot overwrite what is newer. Reads are
+// not: they change nothing, and a device may be able to boot with what it can read.
+package bounded
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// courtesy is how long a call has to return by itself once its context has ended. One
+// that does is not taken for one that hangs.
+const courtesy = 100 * time.Millisecond
+
+// Read calls read. Doing is for the error that says that it has not ended.
+func Read[T any](ctx context.Context, doing string, read func(context.Context) (T, error)) (T, error) {
+	return call(ctx, doing, read, func() {}, func(T, error) {})
+}
+
+// Write calls write, which writes name, unless a write under the same key was left
+// behind. A key is compared with ==. A Write within another one counts for the key of
+// that, too.
+func Write(ctx context.Context, key any, name string, write func(context.Context) error) error {
+	return change(ctx, key, "writing "+name, "write of "+name, write)
+}
+
+// Delete is Write for what deletes name.
+func Delete(ctx context.Context, key any, name string, remove func(context.Context) error) error {
+	return change(ctx, key, "deleting "+name, "deletion of "+name, remove)
+}
+
+func change(ctx context.Context, key any, doing, what string, write func(context.Context) error) error {
+	if err := leftBehind.refusal(key); err != nil {
+		return err
+	}
+	ctx, keys := withKey(ctx, key)
+	w := &overdue{what: what}
+	_, err := call(ctx, doing,
+		func(ctx context.Context) (struct{}, error) { return struct{}{}, write(ctx) },
+		func() { leftBehind.add(keys, w) },
+		func(struct{}, error) { leftBehind.remove(keys, w) })
+	return err
+}
+
+// Lock calls lock, unless a write under the same key was left behind. A lock that is
+// taken after ctx has ended is given up at once.
+func Lock(ctx context.Context, key any, doing string, lock func(context.Context) (unlock func() error, err error)) (unlock func() error, err error) {
+	if err := leftBehind.refusal(key); err != nil {
+		return nil, err
+	}
+	return call(ctx, doing, lock, func() {}, func(unlock func() error, err error) {
+		if err == nil {
+			unlock() // nobody is left who could be told of a failure
+		}
+	})
+}
+
+// Overdue returns what write under key was left behind, and what is closed when it has
+// ended. Nil says that there is none.
+func Overdue(key any) (what string, ended <-chan struct{}) {
+	if w := leftBehind.first(key); w != nil {
+		return w.what, w.ended
+	}
+	return "", nil
+}
+
+// IsHang reports whether err says of a call that it was left behind.
+func IsHang(err error) bool {
+	var ended *endedError
+	return errors.As(err, &ended) && ended.what != ""
+}
+
+// errExited is what becomes of a call that ends its goroutine.
+var errExited = errors.New("it ended its goroutine instead of returning")
+
+// call calls f until ctx ends, which it passes on. If f has not returned by then, leave
+// is called, and late when f does.
+func call[T any](ctx context.Context, doing string, f func(context.Context) (T, error), leave func(), late func(T, error)) (none T, err error) {
+	if ctx.Err() != nil {
+		return none, &endedError{end: ctx.Err(), cause: context.Cause(ctx)}
+	}
+	if ctx.Done() == nil {
+		return f(ctx)
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	returned, left := make(chan result), make(chan struct{})
+	patience, within := withPatience(ctx)
+	go func() {
+		r := result{err: errExited}
+		defer func() {
+			select {
+			case returned <- r:
+			case <-left:
+				late(r.value, r.err)
+			}
+		}()
+		r.value, r.err = f(within)
+	}()
+	select {
+	case r := <-returned:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case r := <-returned:
+		return r.value, r.err
+	case <-timer.C:
+	}
+	leave()
+	close(left)
+	return none, &endedError{doing + " has not ended: ", ctx.Err(), context.Cause(ctx)}
+}
+
+// endedError is the end of a context, before a call was begun or while it hung.
+type endedError struct {
+	what       string
+	end, cause error
+}
+
+func (e *endedError) Error() string { return e.what + e.cause.Error() }
+
+func (e *endedError) Unwrap() []error { return []error{e.end, e.cause} }

@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package privatedir
+
+// modeless knows no file system here.
+func modeless(string) string { return "" }
