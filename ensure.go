@@ -68,6 +68,9 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	k, err := p.newKeeper(store, false)
 	if err != nil {
 		return nil, err
@@ -180,6 +183,9 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 // journal ends that one, and returns the credentials that are stored: their
 // CertificateID tells.
 func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	k, err := p.newKeeper(store, true)
 	if err != nil {
 		return nil, err
@@ -270,13 +276,10 @@ type keeper struct {
 }
 
 func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
-	r, err := p.newRun()
-	if err != nil {
-		return nil, err
-	}
 	if store == nil {
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
 	}
+	r := p.newRun()
 	calls := bounded.New(store)
 	k := &keeper{run: r, store: store, calls: calls, journal: &journal.Journal{
 		Files:    journal.Files{Store: calls, Step: r.steps.store},
@@ -328,7 +331,7 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 func (k *keeper) free(ctx context.Context, free func() error) {
 	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
 	defer cancel()
-	_, err := bounded.Read(ctx, "unlocking the store", func(context.Context) (struct{}, error) { return struct{}{}, free() })
+	err := bounded.Call(ctx, "unlocking the store", func(context.Context) error { return free() })
 	if err != nil {
 		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
 	}

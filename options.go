@@ -126,7 +126,9 @@ func WithGeneratedKey() Option {
 
 // WithPrivateKey gets a certificate for key with CreateCertificateFromCsr. The key
 // may live in hardware: it is asked to sign, and for its public half, which must
-// be RSA of at least 2048 bits, P-256, P-384 or P-521. Default: AWS makes the key.
+// be RSA of at least 2048 bits, P-256, P-384 or P-521. An RSA key must make RSA-PSS
+// signatures, which TLS 1.3 needs: it is tried before a certificate is asked for.
+// Default: AWS makes the key.
 func WithPrivateKey(key crypto.Signer) Option {
 	return func(o *options) {
 		o.privateKey = key
@@ -290,6 +292,8 @@ func (o *options) trust(claim *Identity) *x509.CertPool {
 		return o.rootCAs
 	case o.tlsConfig != nil && o.tlsConfig.RootCAs != nil:
 		return o.tlsConfig.RootCAs
+	case claim == nil: // nothing is connected to
+		return nil
 	default:
 		return iotendpoint.Trust(claim.roots)
 	}

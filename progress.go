@@ -154,6 +154,7 @@ func (s *steps) interrupted(err error) error {
 type stepLog interface {
 	step(context.Context, Progress)
 	warn(ctx context.Context, message, key string, value any)
+	note(ctx context.Context, message, key string, value any)
 }
 
 // defaultLog is the log of a program that gives no logger: the standard one of package
@@ -171,11 +172,14 @@ func (defaultLog) warn(_ context.Context, message, key string, value any) {
 	log.Printf("fleetprov: %s (%s %q)", message, key, fmt.Sprint(value))
 }
 
+func (defaultLog) note(context.Context, string, string, any) {}
+
 // noLog is the log of a program that wants none.
 type noLog struct{}
 
 func (noLog) step(context.Context, Progress)            {}
 func (noLog) warn(context.Context, string, string, any) {}
+func (noLog) note(context.Context, string, string, any) {}
 
 // structuredLog is the log that WithLogger sets.
 type structuredLog struct{ logger *slog.Logger }
@@ -202,4 +206,8 @@ func (l structuredLog) step(ctx context.Context, p Progress) {
 
 func (l structuredLog) warn(ctx context.Context, message, key string, value any) {
 	l.logger.LogAttrs(ctx, slog.LevelWarn, message, slog.Any(key, value))
+}
+
+func (l structuredLog) note(ctx context.Context, message, key string, value any) {
+	l.logger.LogAttrs(ctx, slog.LevelInfo, message, slog.Any(key, value))
 }

@@ -62,14 +62,24 @@ type Provisioner struct {
 //
 // It does no I/O. All that is wrong with what it is given is reported at once.
 func New(endpoint, template string, claim *Identity, opts ...Option) (*Provisioner, error) {
-	o := newOptions(opts)
-	address, endpointErr := iotendpoint.Parse(endpoint)
 	var claimErr error
 	if claim == nil || claim.certificate == nil {
-		claimErr = errors.New("there is no claim: LoadPFX, ParsePFX or NewIdentity makes one")
+		claim, claimErr = nil, errors.New("there is no claim: LoadPFX, ParsePFX or NewIdentity makes one")
 	}
-	if err := errors.Join(endpointErr, checkTemplate(template), claimErr, o.check()); err != nil {
+	p, err := newProvisioner(endpoint, template, claim, opts)
+	if err := errors.Join(err, claimErr); err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
+	}
+	return p, nil
+}
+
+// newProvisioner is New. Without a claim, which nil is, the Provisioner can read a store
+// and do no more.
+func newProvisioner(endpoint, template string, claim *Identity, opts []Option) (*Provisioner, error) {
+	o := newOptions(opts)
+	address, endpointErr := iotendpoint.Parse(endpoint)
+	if err := errors.Join(endpointErr, checkTemplate(template), o.check()); err != nil {
+		return nil, err
 	}
 	p := &Provisioner{
 		options:  o,
@@ -84,7 +94,7 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 	switch {
 	case o.clientID != nil:
 		p.client = diagnosis.Client{ID: *o.clientID, Fixed: true}
-	case claim.clientID != "":
+	case claim != nil && claim.clientID != "":
 		p.client = diagnosis.Client{ID: claim.clientID, Device: true}
 	}
 	if p.client.ID != "" {
@@ -108,10 +118,10 @@ func New(endpoint, template string, claim *Identity, opts ...Option) (*Provision
 //
 // The steps are those of the AWS developer guide, "fleet-provision-api".
 func (p *Provisioner) Provision(ctx context.Context, parameters map[string]string) (*Credentials, error) {
-	r, err := p.newRun()
-	if err != nil {
+	if err := p.check(); err != nil {
 		return nil, err
 	}
+	r := p.newRun()
 	if p.options.keyring != nil {
 		return nil, r.steps.failed(OpPrepare, errors.New("a keyring needs a store that remembers which key is in use: call Ensure"))
 	}
@@ -150,15 +160,20 @@ type recorder interface {
 	registered(context.Context, *turn.Taken) *Credentials
 }
 
-func (p *Provisioner) newRun() (*run, error) {
-	if p == nil || p.claim == nil {
-		return nil, &Error{Op: OpPrepare, Err: errors.New("the Provisioner was not made by New")}
-	}
-	r := &run{p: p}
+func (p *Provisioner) newRun() *run {
 	o := p.options
+	r := &run{p: p}
 	r.gained.creation, r.create = o.creation()
 	r.steps = &steps{timeout: o.stepTimeout, gained: &r.gained, now: o.now, log: o.log, progress: o.progress}
-	return r, nil
+	return r
+}
+
+// check refuses a Provisioner that New has not made.
+func (p *Provisioner) check() error {
+	if p == nil || p.claim == nil {
+		return &Error{Op: OpPrepare, Err: errors.New("the Provisioner was not made by New")}
+	}
+	return nil
 }
 
 // prepare refuses what AWS would refuse, before any network traffic.
@@ -169,6 +184,9 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 	}
 	if err != nil {
 		return r.steps.failed(OpPrepare, err)
+	}
+	if r.p.link.Endpoint.IsIP() {
+		r.steps.log.warn(ctx, "the endpoint is an IP address: AWS IoT has none that answers, since it needs a host name in TLS (SNI)", "endpoint", r.p.link.Endpoint)
 	}
 	r.parameters = maps.Clone(parameters)
 	r.steps.parameters = r.parameters

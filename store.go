@@ -62,9 +62,12 @@ const (
 // The first Put or Lock makes the directory with mode 0700, but not the one above
 // it: if that is missing, its file system is probably not mounted yet. A directory
 // that is there already must be writable by nobody but its owner, who must be the
-// user of this process or root; the error is [fs.ErrPermission] otherwise.
+// user of this process or root; the error is [fs.ErrPermission] otherwise. On a volume
+// that its group can write, such as one of Kubernetes with an fsGroup, a directory
+// below it will do.
 //
-// Files have mode 0600 and hold at most 1 MiB. Put writes a temporary file,
+// Files have mode 0600, except where the mount decides, as on FAT: mount that with
+// umask=077. They hold at most 1 MiB. Put writes a temporary file,
 // syncs it, renames it and syncs the directory, so that a crash at any time
 // leaves the old content or the new; what is left of a temporary file goes with
 // the next Put. Symbolic links and anything else in the place of a file are
@@ -78,7 +81,7 @@ const (
 // the error wraps the context's and says what has not ended. What hangs goes on in
 // its goroutine. A Put or Delete that does may still take effect: until it has ended,
 // Put, Delete and Lock of this process in the same directory fail at once, with an
-// error that says which it is. Put in other processes waits for it. Get is not held up.
+// error that names it. In other processes Put waits for it. Get is not held up.
 //
 // The errors of the operating system can be asked for with [errors.Is]: a full
 // disk is ENOSPC, a read-only one EROFS.

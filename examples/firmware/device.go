@@ -18,9 +18,9 @@ const (
 	interval = time.Second      // between messages
 	patience = 30 * time.Second // for an answer
 
-	// settled is how long a connection lasts that a failure has nothing to do
-	// with any more. Two devices of one thing name end each other's connection:
-	// without it they would do so every other second.
+	// settled is how long a connection must last before earlier failures are
+	// forgotten. Two devices with one thing name end each other's connection, and
+	// would do so every other second if each connection reset the count.
 	settled = time.Minute
 )
 
@@ -67,7 +67,7 @@ func (d *device) run(ctx context.Context, renewals <-chan os.Signal) {
 
 // pause is how long to wait before connecting again: 1 to 2 seconds at first, 1 to
 // 2 minutes in the end. AWS IoT lets a client id connect once a second, and devices
-// that lost the network together shall not come back together.
+// that lost the network together must not all come back together.
 func pause(failures int) time.Duration {
 	shortest := min(time.Second<<min(failures, 6), time.Minute)
 	return shortest + rand.N(shortest)
@@ -93,7 +93,7 @@ func (d *device) session(ctx context.Context, renewals <-chan os.Signal) error {
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err }))
 	defer client.Disconnect(250)
 
-	// paho may hold up who asks while a connection breaks.
+	// A call to paho may hang while the connection breaks.
 	await := func(ask func() mqtt.Token) error {
 		done := make(chan error, 1)
 		go func() {
@@ -143,7 +143,7 @@ func (d *device) session(ctx context.Context, renewals <-chan os.Signal) error {
 	}
 }
 
-// telemetry is what a real device would have measured.
+// telemetry stands in for what a real device would measure.
 func (d *device) telemetry() string {
 	return fmt.Sprintf(`{"sequence":%d,"uptimeSeconds":%.1f}`, d.sent+1, time.Since(d.booted).Seconds())
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/fleetprov/fleetprov"
 )
 
-// identify returns the device's credentials: those it has, or else new ones. Only
-// for new ones there must be a claim.
+// identify returns the device's credentials: those it has, or else new ones. A claim
+// is needed only for new ones.
 func identify(ctx context.Context, s settings, store fleetprov.Store, options []fleetprov.Option) (*fleetprov.Credentials, error) {
 	credentials, unusable := fleetprov.LoadCredentials(ctx, store)
 	switch {
@@ -37,14 +37,14 @@ func identify(ctx context.Context, s settings, store fleetprov.Store, options []
 	return provisioner.Ensure(ctx, store, s.parameters)
 }
 
-// expired reports whether credentials are of no use any more, so that Ensure is to
-// replace them.
+// expired reports whether the certificate has expired, so that Ensure has to replace
+// the credentials.
 func expired(credentials *fleetprov.Credentials) bool {
 	certificate, err := credentials.TLSCertificate()
 	return err == nil && time.Now().After(certificate.Leaf.NotAfter)
 }
 
-// loadClaim opens the claim. Its errors say what the user of this program can do.
+// loadClaim opens the claim. Its errors tell the user of this program what to do.
 func loadClaim(path, password string) (*fleetprov.Identity, error) {
 	claim, err := fleetprov.LoadPFX(path, password)
 	switch {

@@ -13,15 +13,15 @@
 //	AWS_HOSTNAME=xxxxxxxx-ats.iot.eu-west-1.amazonaws.com TEMPLATE_NAME=fleet-template IDENTITY_PASSWORD=… \
 //	  go run ./examples/firmware -param SerialNumber=0001
 //
-// The second time neither claim nor password is needed:
+// The second time it needs neither claim nor password:
 //
 //	AWS_HOSTNAME=xxxxxxxx-ats.iot.eu-west-1.amazonaws.com go run ./examples/firmware
 //
 // Provisioning goes through the proxy that the environment names; the connection
 // as the device is direct.
 //
-// The exit status is 0 if Ctrl-C ended a device that was provisioned, 1 if there
-// are no credentials to be had, and 2 if the flags cannot be read.
+// The exit status is 0 if Ctrl-C ended a provisioned device, 1 if it could not get
+// credentials, and 2 if the flags are wrong.
 package main
 
 import (
@@ -66,7 +66,7 @@ func run(ctx context.Context, renewals <-chan os.Signal, args []string, stdout, 
 	return 0
 }
 
-// complain prints an error. Problems that are found together come as a line each.
+// complain prints an error on one line, even if it holds several problems.
 func complain(stderr io.Writer, err error) {
 	fmt.Fprintln(stderr, "firmware:", strings.ReplaceAll(err.Error(), "\n", "; "))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/fleetprov/fleetprov"
 )
 
-// renewalTime bounds a renewal, during which the device is not connected. One that
-// is not done by then goes on when the next is asked for.
+// renewalTime bounds a renewal, during which the device is not connected. If it takes
+// longer, the next renewal goes on where it stopped.
 const renewalTime = 5 * time.Minute
 
 // renew replaces the device's certificate, while the device is not connected. A

@@ -17,8 +17,8 @@ const (
 const usage = `usage: [AWS_HOSTNAME=endpoint] go run ./examples/firmware [flags]
 
 Runs a device against AWS IoT, or against an endpoint embedded in this program if
-AWS_HOSTNAME is not set. It is provisioned if it has no credentials yet. SIGHUP
-renews its certificate, Ctrl-C ends it.
+AWS_HOSTNAME is not set. If it has no credentials yet, it is provisioned first.
+SIGHUP renews its certificate, Ctrl-C ends it.
 
 Environment:
   AWS_HOSTNAME       endpoint: aws iot describe-endpoint --endpoint-type iot:Data-ATS
@@ -55,10 +55,10 @@ func readSettings(args []string, stderr io.Writer, getenv func(string) string) (
 	}
 	flags.StringVar(&s.template, "template", getenv("TEMPLATE_NAME"), "provisioning template `name`")
 	flags.StringVar(&s.pfx, "pfx", defaultPFX, "the claim, a PFX `file`; with AWS_HOSTNAME only")
-	flags.StringVar(&s.state, "state", "", "`directory` that keeps the credentials; a device's is on a disk that outlives a reboot,\nsuch as /var/lib/firmware (default "+defaultState+", or a temporary one without AWS_HOSTNAME)")
+	flags.StringVar(&s.state, "state", "", "`directory` for the credentials; on a device, use a disk that outlives a reboot,\nsuch as /var/lib/firmware (default "+defaultState+", or a temporary one without AWS_HOSTNAME)")
 	flags.Func("param", "parameter of the template, as `key=value`; repeatable", s.addParameter)
 	flags.StringVar(&s.renewTemplate, "renew-template", defaultRenewTemplate, "template `name` to renew against; with AWS_HOSTNAME only")
-	flags.BoolVar(&s.renew, "renew", false, "renew the certificate first, where there is no SIGHUP")
+	flags.BoolVar(&s.renew, "renew", false, "renew the certificate first, for systems without SIGHUP")
 	if err := flags.Parse(args); err != nil {
 		return settings{}, err
 	}

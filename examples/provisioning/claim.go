@@ -8,7 +8,7 @@ import (
 	"github.com/fleetprov/fleetprov"
 )
 
-// loadClaim opens the claim. Its errors say what the user of this program can do.
+// loadClaim opens the claim. Its errors tell the user of this program what to do.
 func loadClaim(path, password string) (*fleetprov.Identity, error) {
 	claim, err := fleetprov.LoadPFX(path, password)
 	switch {

@@ -10,9 +10,8 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// embed starts an endpoint in this process and returns the settings that go with
-// it: what a factory would give to the device, and what the user left out. The
-// caller calls end.
+// embed starts an endpoint in this process and fills in the settings: what a factory
+// would give to the device, and what the user left out. The caller calls end.
 func embed(s settings) (_ settings, end func(), err error) {
 	if s.pfx != defaultPFX {
 		return s, nil, errors.New("-pfx is for AWS: set AWS_HOSTNAME to the endpoint that aws iot describe-endpoint --endpoint-type iot:Data-ATS prints, or leave -pfx out")

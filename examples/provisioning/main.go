@@ -11,7 +11,7 @@
 //	  go run ./examples/provisioning -param SerialNumber=0001
 //
 // The exit status is 0 if the device is provisioned, 1 if it is not or its
-// credentials do not work, and 2 if the flags cannot be read.
+// credentials do not work, and 2 if the flags are wrong.
 package main
 
 import (
@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv fu
 		if ctx.Err() != nil {
 			err = fmt.Errorf("interrupted: %w", err)
 		}
-		// Problems that are found together come as a line each.
+		// One line, even if it holds several problems.
 		fmt.Fprintln(stderr, "provisioning:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 1
 	}
@@ -91,8 +91,8 @@ func provision(ctx context.Context, s settings, stdout, stderr io.Writer) error 
 	if credentials == nil {
 		return err
 	}
-	// Credentials are good to have even together with an error, and cannot be
-	// had a second time.
+	// Save the credentials even if there is an error: AWS does not give them a
+	// second time.
 	if saveErr := out.save(credentials); saveErr != nil {
 		return errors.Join(err, saveErr)
 	}

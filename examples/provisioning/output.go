@@ -10,9 +10,9 @@ import (
 	"github.com/fleetprov/fleetprov"
 )
 
-// The files of a provisioned device. The first has all in it, for
+// The files of a provisioned device. The first holds everything, for
 // fleetprov.ParseCredentials and for programs that read certificate and key from
-// one file; the others are for programs that want two.
+// one file; the others are for programs that want two files.
 const (
 	credentialsFile = "credentials.pem"
 	certificateFile = "certificate.pem.crt"
@@ -25,22 +25,22 @@ type output struct {
 	made bool // by this program
 }
 
-// openOutput makes the directory and proves that files can be made in it: AWS
-// hands out a private key once, and what cannot be kept must not be asked for. It
-// refuses a directory that has credentials, which may be the only copy.
+// openOutput makes the directory and checks that files can be made in it, before
+// anything is asked for: AWS hands out a private key only once. It refuses a
+// directory that has credentials, which may be the only copy.
 func openOutput(dir string) (*output, error) {
 	_, err := os.Stat(dir)
 	out := &output{dir: dir, made: errors.Is(err, fs.ErrNotExist)}
-	if err := out.prove(); err != nil {
+	if err := out.check(); err != nil {
 		out.close()
 		return nil, err
 	}
 	return out, nil
 }
 
-func (o *output) prove() error {
+func (o *output) check() error {
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
-		return fmt.Errorf("the credentials could not be kept: %w: name another directory with -out", err)
+		return fmt.Errorf("the credentials could not be saved: %w: name another directory with -out", err)
 	}
 	for _, name := range []string{credentialsFile, certificateFile, privateKeyFile} {
 		if _, err := os.Lstat(filepath.Join(o.dir, name)); err == nil {
@@ -50,12 +50,12 @@ func (o *output) prove() error {
 	}
 	probe, err := os.CreateTemp(o.dir, "probe-")
 	if err != nil {
-		return fmt.Errorf("the credentials could not be kept: %w: name another directory with -out", err)
+		return fmt.Errorf("the credentials could not be saved: %w: name another directory with -out", err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// save writes the credentials, readable by the user alone.
+// save writes the credentials, readable only by the user.
 func (o *output) save(c *fleetprov.Credentials) error {
 	all, err := c.MarshalPEM()
 	if err != nil {
@@ -70,7 +70,7 @@ func (o *output) save(c *fleetprov.Credentials) error {
 		{privateKeyFile, c.PrivateKeyPEM()},
 	} {
 		if err := writeNew(filepath.Join(o.dir, file.name), file.data); err != nil {
-			return fmt.Errorf("saving the credentials: %w: if %s is not whole, deactivate the certificate %s and provision the device again",
+			return fmt.Errorf("saving the credentials: %w: if %s is incomplete, deactivate the certificate %s and provision the device again",
 				err, credentialsFile, c.CertificateID)
 		}
 	}

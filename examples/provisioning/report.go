@@ -16,7 +16,7 @@ import (
 // ends.
 type progress struct {
 	w     io.Writer
-	whole bool // print whole lines only, because logs would come between
+	whole bool // print whole lines only, because log lines would come in between
 }
 
 func (p progress) report(_ context.Context, step fleetprov.Progress) {

@@ -61,7 +61,7 @@ func readSettings(args []string, stderr io.Writer, getenv func(string) string) (
 	flags.StringVar(&s.out, "out", "", "`directory` for the credentials (default "+defaultOut+", or a temporary one without AWS_HOSTNAME)")
 	flags.StringVar(&s.proxy, "proxy", "", "proxy `URL`: http, https or socks5")
 	flags.Func("param", "parameter of the template, as `key=value`; repeatable", s.addParameter)
-	flags.BoolVar(&s.csr, "csr", false, "make the private key here, and have it certified by CreateCertificateFromCsr")
+	flags.BoolVar(&s.csr, "csr", false, "make the private key here and get a certificate for it with CreateCertificateFromCsr")
 	flags.BoolVar(&s.cbor, "cbor", false, "use CBOR payloads in place of JSON")
 	flags.BoolVar(&s.pipelining, "pipelining", false, "ask for the certificate without waiting for the SUBACK, which saves a round trip")
 	flags.BoolVar(&s.verify, "verify", true, "connect once with the new credentials")

@@ -17,20 +17,20 @@ const faultHelp = `  reject=STATUS    refuse with a status of 400 to 599 (Connec
   drop             never answer
   duplicate        answer twice
   disconnect       close the connection in place of the answer
-  count=NUMBER     for so many requests (default 1); alone, let so many pass
+  count=NUMBER     how many requests it affects (default 1); alone, how many requests pass
 such as RegisterThing:reject=429:count=3`
 
-// maxCount is the most requests that one -fault may be about.
+// maxCount is the most requests that one -fault may affect.
 const maxCount = 100_000
 
-// injection is a fault, and how many requests of an operation it is for.
+// injection is a fault, and how many requests of an operation it affects.
 type injection struct {
 	op    fleetprovtest.Op
 	fault fleetprovtest.Fault
 	count int
 }
 
-// parseFault reads what -fault takes. An error comes with the zero injection.
+// parseFault reads the value of -fault. With an error, the injection is zero.
 func parseFault(text string) (injection, error) {
 	name, what, _ := strings.Cut(text, ":")
 	op, err := parseOp(name)
@@ -98,7 +98,7 @@ func (i *injection) rejection() *fleetprovtest.Rejection {
 	return i.fault.Reject
 }
 
-// parseStatus reads the number that says no to an operation.
+// parseStatus reads the number that an operation is rejected with.
 func parseStatus(op fleetprovtest.Op, text string) (int, error) {
 	least, most := 400, 599
 	switch op {

@@ -19,9 +19,9 @@ const (
 	stateFile       = "state.jsonl"
 )
 
-// openDirectory makes the directory if there is none, for this user alone, and
-// returns its absolute path. It refuses one with the files of another claim, which
-// would be overwritten.
+// openDirectory makes the directory if there is none, for this user only, and
+// returns its absolute path. It refuses one that has the files of another claim,
+// which it would overwrite.
 func openDirectory(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -42,7 +42,7 @@ func openDirectory(dir string) (string, error) {
 }
 
 // writeClaim writes what the factory gives to a device, in both forms that clients
-// take: PEM files, and a PFX with the same in it.
+// take: PEM files, and a PFX with the same content.
 func writeClaim(dir string, server *fleetprovtest.Server, password string) error {
 	claim := server.ClaimCertificate()
 	key, err := x509.MarshalPKCS8PrivateKey(claim.PrivateKey)
@@ -72,8 +72,7 @@ func encodePEM(blockType string, der []byte) []byte {
 }
 
 // replaceFile writes a new file, which others cannot read before it has its mode,
-// and puts it in the place of the old one, whatever mode that has and whoever has it
-// open.
+// and puts it in the place of the old one, even if that has another mode or is open.
 func replaceFile(path string, data []byte, mode os.FileMode) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {

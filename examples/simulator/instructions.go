@@ -19,7 +19,7 @@ template: {{.Template}}
 files:    {{.Dir}}
 password: {{.Password}} (of claim_identity.pfx)
 {{if .Named}}
-{{.Host}} must lead clients to this machine, by DNS or /etc/hosts.
+{{.Host}} must resolve to this machine, by DNS or /etc/hosts.
 {{end}}
 {{- if .Reachable}}
 With this library, in the directory of its repository:
@@ -68,7 +68,7 @@ func (sim *simulator) printInstructions(w io.Writer, dir string) error {
 		"path":   func(name string) string { return quote(filepath.Join(dir, name)) },
 		"values": sim.values,
 	}
-	var whole bytes.Buffer // a program that reads them sees no line in parts
+	var whole bytes.Buffer // so that a program reading them never sees half a line
 	err = template.Must(template.New("").Funcs(functions).Parse(instructions)).Execute(&whole, map[string]any{
 		"Host":       host,
 		"Port":       port,
@@ -87,7 +87,7 @@ func (sim *simulator) printInstructions(w io.Writer, dir string) error {
 	return err
 }
 
-// values returns the JSON of parameters that all have one value.
+// values returns the parameters as JSON, all with the same value.
 func (sim *simulator) values(value string) (string, error) {
 	values := make(map[string]string)
 	for _, name := range sim.parameters {
@@ -99,7 +99,7 @@ func (sim *simulator) values(value string) (string, error) {
 
 var plain = regexp.MustCompile(`^[0-9A-Za-z_./:=@%+-]+$`)
 
-// quote makes one word of the shell of a string.
+// quote makes a string one word for the shell.
 func quote(s string) string {
 	if plain.MatchString(s) {
 		return s

@@ -4,9 +4,9 @@
 //
 //	go run ./examples/simulator -addr 127.0.0.1:8883 -dir ./sim
 //
-// What it has issued and registered is kept in the directory: a device that was
-// provisioned can connect tomorrow, too. With the template and the policies that an
-// AWS account is given, such as those of examples/aws, it behaves as that account's
+// What it has issued and registered is kept in the directory: a device that is
+// provisioned today can still connect tomorrow. With the template and the policies of
+// an AWS account, such as those in examples/aws, it behaves as that account's
 // endpoint does:
 //
 //	go run ./examples/simulator -template examples/aws/provisioning-template.json \
@@ -15,8 +15,8 @@
 //	  -policy fleet-device-policy=examples/aws/device-policy.json \
 //	  -policy fleet-rotation-policy=examples/aws/rotation-policy.json
 //
-// The log is on the standard error, the rest on the standard output, where one line
-// is "endpoint: " and the host and port that clients connect to.
+// It logs to the standard error. Everything else goes to the standard output, where
+// one line is "endpoint: " and the host and port that clients connect to.
 //
 // The exit status is 0 if Ctrl-C ended it, 1 if it could not start, and 2 if the
 // flags, or the documents they name, cannot be used.

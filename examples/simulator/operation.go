@@ -16,7 +16,7 @@ var operations = []fleetprovtest.Op{
 	fleetprovtest.OpRegisterThing,
 }
 
-// parseOp reads the name of an operation as AWS spells it. An error comes with "".
+// parseOp reads the name of an operation as AWS spells it.
 func parseOp(name string) (fleetprovtest.Op, error) {
 	if op := fleetprovtest.Op(name); slices.Contains(operations, op) {
 		return op, nil

@@ -89,7 +89,7 @@ func TestWhatKeepsItFromStarting(t *testing.T) {
 		{"the directory would be in a file", "127.0.0.1:0", filepath.Join(file, "sim"), "name another with -dir"},
 		{"the claim of another is there", "127.0.0.1:0", anotherClaim, "claim_identity.pfx that is not the simulator's: name another directory with -dir"},
 		{"the state is not one", "127.0.0.1:0", with("{}\n"), "state.jsonl: line 1: "},
-		{"the state is damaged", "127.0.0.1:0", with("\x00\x00\n"), "move the file away to begin anew"},
+		{"the state is damaged", "127.0.0.1:0", with("\x00\x00\n"), "move the file away to start afresh"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

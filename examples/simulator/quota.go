@@ -17,8 +17,8 @@ var answers = map[string]fleetprovtest.QuotaAnswer{
 	"400":   fleetprovtest.Answer400,
 }
 
-// parseQuota reads a quota such as RegisterThing=10, or RegisterThing=10:429. An
-// error comes with zero values.
+// parseQuota reads a quota such as RegisterThing=10, or RegisterThing=10:429. With an
+// error, the results are zero.
 func parseQuota(text string) (fleetprovtest.Op, fleetprovtest.Quota, error) {
 	name, rate, ok := strings.Cut(text, "=")
 	if !ok {
@@ -35,7 +35,7 @@ func parseQuota(text string) (fleetprovtest.Op, fleetprovtest.Quota, error) {
 	}
 	perSecond, err := strconv.ParseFloat(rate, 64)
 	if err != nil || !(perSecond >= 0) || math.IsInf(perSecond, 1) {
-		return "", fleetprovtest.Quota{}, errors.New("the number of requests in a second must be 0 or more")
+		return "", fleetprovtest.Quota{}, errors.New("the number of requests a second must be 0 or more")
 	}
 	return op, fleetprovtest.Quota{PerSecond: perSecond, Answer: answer}, nil
 }

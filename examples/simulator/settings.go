@@ -16,8 +16,8 @@ import (
 
 const usage = `usage: go run ./examples/simulator [flags]
 
-Runs an AWS IoT endpoint for fleet provisioning until Ctrl-C. Writes a claim to a
-directory, prints what to try with it, and keeps there what it has issued.
+Runs an AWS IoT endpoint for fleet provisioning until Ctrl-C. It writes a claim to a
+directory, prints what to try with it, and keeps what it issues in that directory.
 
 Operations, in the flags below, are Connect, Subscribe, CreateKeysAndCertificate,
 CreateCertificateFromCsr and RegisterThing.
@@ -58,15 +58,15 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:8883", "`address` to listen on; port 0 is any that is free, port 443 requires ALPN")
-	flags.StringVar(&s.dir, "dir", "sim", "`directory` for the claim and for what is kept")
+	flags.StringVar(&s.dir, "dir", "sim", "`directory` for the claim and the state")
 	flags.StringVar(&s.password, "password", "password", "`password` of "+pfxFile+"; it is printed, since the file protects nothing of value")
-	flags.Func("template", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber);\nas name=file another one beside it, such as the one to renew against; repeatable", s.addTemplate)
+	flags.Func("template", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber);\nname=file adds another, such as the one to renew against; repeatable", s.addTemplate)
 	flags.StringVar(&s.templateName, "template-name", "fleet-template", "`name` of the provisioning template")
 	flags.StringVar(&s.claimPolicy, "claim-policy", "", "policy of the claim, a JSON `file` (default one that allows provisioning and nothing else)")
-	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices where the template names none that -policy adds, a JSON `file`\n(default one that allows everything)")
+	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices if the template names none that -policy adds, a JSON `file`\n(default one that allows everything)")
 	flags.Func("policy", "a policy that the template names, as `name=file` with a JSON file; repeatable", s.addPolicy)
-	flags.Func("quota", "requests a second of all clients together, as `operation=number`; over it the connection is closed, or\nwith :429 or :400 appended the request is rejected so; aws sets the quotas of a new AWS account; repeatable", s.addQuota)
-	flags.Func("client-quota", "requests a second of each client id, as `operation=number`, with :429 or :400 as for -quota; repeatable", s.addClientQuota)
+	flags.Func("quota", "requests a second of all clients together, as `operation=number`; beyond that the connection is closed, or,\nwith :429 or :400 appended, the request is rejected so; aws sets the quotas of a new AWS account; repeatable", s.addQuota)
+	flags.Func("client-quota", "requests a second of each client id, as `operation=number` or operation=number:429; repeatable", s.addClientQuota)
 	flags.Func("fault", "misbehaviour for the next requests of an operation, as `operation:what:what…`; repeatable:\n"+faultHelp, s.addFault)
 	flags.Func("sni", "host `name` of the endpoint, which clients must ask for (default localhost, but any will do); repeatable", s.addServerName)
 	flags.BoolVar(&s.alpn, "alpn", false, "refuse clients that do not offer the protocol x-amzn-mqtt-ca")
@@ -117,7 +117,8 @@ func isPort(text string) bool {
 	return err == nil
 }
 
-// isLocal reports whether who connects to localhost gets to a listener on host.
+// isLocal reports whether a client that connects to localhost reaches a listener on
+// host.
 func isLocal(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || host == "localhost" || ip.IsLoopback() || ip.IsUnspecified()
@@ -128,7 +129,7 @@ func (s *settings) addTemplate(text string) error {
 		return addFile(s.templates, text)
 	}
 	if s.template != "" {
-		return errors.New("one template has the name of -template-name; others are given as name=file")
+		return errors.New("only one template takes the name of -template-name; give the others as name=file")
 	}
 	s.template = text
 	return nil

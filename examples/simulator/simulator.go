@@ -14,7 +14,7 @@ import (
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
-// simulator is the endpoint, with what it was made from.
+// simulator is the endpoint and the settings it was made from.
 type simulator struct {
 	settings
 	server     *fleetprovtest.Server
@@ -38,7 +38,7 @@ func newSimulator(s settings, logger *slog.Logger) (*simulator, error) {
 	server.ClientQuotas = s.clientQuotas
 	server.Template = s.templateName
 	server.Logger = logger
-	server.MaxRequests = 1 // nobody asks for them, and 0 would keep all
+	server.MaxRequests = 1 // nothing reads them, and 0 would keep them all
 	for _, injected := range s.faults {
 		for range injected.count {
 			server.Inject(injected.op, injected.fault)
@@ -72,7 +72,7 @@ func (sim *simulator) addDocuments() (err error) {
 			return err
 		}
 	}
-	// These two are added for the check alone: a template cannot name them so.
+	// These two are added only to have them checked: no template can use such names.
 	if sim.claimPolicy != "" {
 		if sim.server.ClaimPolicy, err = sim.addPolicy("-claim-policy", "of the claim", sim.claimPolicy); err != nil {
 			return err
@@ -123,7 +123,7 @@ func (sim *simulator) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	if err := sim.server.KeepState(filepath.Join(dir, stateFile)); err != nil {
-		return fmt.Errorf("%w: name another directory with -dir, or move the file away to begin anew, with another claim", err)
+		return fmt.Errorf("%w: name another directory with -dir, or move the file away to start afresh with another claim", err)
 	}
 	if err := writeClaim(dir, sim.server, sim.password); err != nil {
 		return err

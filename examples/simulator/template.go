@@ -8,7 +8,7 @@ import (
 )
 
 // requiredParameters returns the names of the parameters of a template that a
-// device has to send, in order: those without a default, but for what AWS fills in.
+// device has to send, sorted: those without a default that AWS does not fill in.
 func requiredParameters(body []byte) ([]string, error) {
 	var template struct {
 		Parameters map[string]struct{ Default *string }

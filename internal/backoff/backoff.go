@@ -1,28 +1,29 @@
 // Package backoff decides how long a device waits before it tries again.
 //
-// AWS IoT gives a whole account 10 CreateKeysAndCertificate and 10 RegisterThing
-// a second, so that of a thousand devices switched on together most are
-// throttled again and again. A device does not know how many others there are.
-// It knows how long it has been trying: after t seconds the quota has served
-// 10t devices, and so the time still to come is guessed best as a fraction of
-// the time gone by. [Policy.Wait] waits a random time from a to 3a, where a is
+// AWS IoT allows a whole account 10 CreateKeysAndCertificate and 10 RegisterThing
+// a second, so most of a thousand devices switched on together are throttled
+// again and again. A device does not know how many others there are. It knows
+// how long it has been trying: after t seconds the quota has served 10t devices,
+// so a fraction of the time gone by is the best guess of the time still to come.
+// [Policy.Wait] returns a random time from a to 3a, where a is
 //
 //	Min                                  after the first failure
 //	elapsed/10, in [5 Min, Max/3]        after any other
 //
 // The first is for a device that is alone and lost a packet. 5 Min keeps a
-// thousand devices apart until elapsed tells them that they are many. Max/3 is
-// what is left of the rate when the service is down: by [DefaultMax] at most
-// one attempt a minute, from the tenth minute on.
+// thousand devices apart until elapsed shows that there are many of them. Max/3
+// limits the rate while the service is down: with [DefaultMax] to one attempt a
+// minute, from the tenth minute on.
 //
-// The kind of failure has no part in it. A throttled request can be answered
-// 429 or end in a closed connection, which looks like any other.
+// The kind of failure makes no difference. A throttled request can be answered
+// with 429 or by closing the connection, which looks like any other failure.
 //
-// The table is of fleets switched on in one instant, 10 of each, where the
-// service closes the connection of a request it throttles, and 500 connections a
-// second are let in. Quota is the time until the last device is registered, as a
-// multiple of what 10 a second alone take; connections are per device; crowded
-// is for how many seconds after the first more than 500 connections were tried.
+// The table shows fleets switched on in one instant, the mean of 10 runs each. The
+// service closes the connection of a request that it throttles, and accepts 500
+// connections a second. Quota is the time until the last device is registered, as a
+// multiple of the time that 10 registrations a second take; conn. is the connections
+// per device; crowd is the number of seconds, without the first, in which more than
+// 500 connections were tried.
 //
 //	                                   1,000 devices      10,000 devices     50,000 devices
 //	                                 quota conn. crowd   quota conn. crowd   quota conn. crowd
@@ -31,34 +32,34 @@
 //	full jitter, 10 s doubled to 60 s 1.29   4.2     0    1.03  18.8    26    1.01  83.3  3452
 //	elapsed/8 in 35–120 s, ± 25 %     1.76   3.4     0    1.13  12.8    20    1.02  31.5   682
 //
-// A client that opens a new connection after a 429, as this module's does, fares
-// the same. With one that keeps it, quota is the same to within 0.25, and the
-// connections are 1, 2 to 4 and 3 to 7. No ownership token expires under any of the
-// four. What they differ in: the second leaves the last
-// of a small fleet waiting for minutes; the third tries twice a minute for as
-// long as the service is down, and crowds 50,000 for an hour; the fourth has
-// every device, lone ones too, wait out the same first 26 seconds.
+// The numbers are the same for a client that opens a new connection after a 429, as
+// this module's does. For one that keeps its connection, quota is the same to within
+// 0.25, and the connections are 1, 2 to 4 and 3 to 7. No ownership token expires under
+// any of the four policies. They differ in this: the second leaves the last devices
+// of a small fleet waiting for minutes; the third tries twice a minute for as long as
+// the service is down, and is crowded for an hour with 50,000 devices; the fourth
+// makes every device wait at least 26 seconds, even one that is alone.
 //
-// All of it is measured by
+// All of this is measured by
 //
 //	go test -run '^$' -bench Fleet -benchtime 10x ./internal/backoff
 package backoff
 
 import "time"
 
-// The bounds for a caller that sets none.
+// The bounds used unless the caller sets others.
 const (
 	DefaultMin = 2 * time.Second
 	DefaultMax = 3 * time.Minute
 )
 
 // Policy is the bounds of every wait. Min is more than zero and Max is not less
-// than Min; if they are equal the waits are too, and devices do not spread.
+// than Min; if they are equal, so are all waits, and devices do not spread.
 type Policy struct {
 	Min, Max time.Duration
 }
 
-// Wait returns how long to wait after so many failures, at least one, in a run
+// Wait returns how long to wait after that many failures, at least one, in a run
 // that began elapsed ago. The caller draws random from [0, 1) for each wait.
 // The result lies in [Min, Max].
 func (p Policy) Wait(failures int, elapsed time.Duration, random float64) time.Duration {

@@ -14,15 +14,14 @@ type Loop struct {
 	MaxAttempts int              // 0: no limit
 	Retry       func(error) bool // whether a failure may pass
 
-	// Waiting is told of each wait before it begins. An error of its own ends the
-	// loop.
+	// Waiting is called before each wait. If it returns an error, the loop ends.
 	Waiting func(ctx context.Context, failed error, elapsed, wait time.Duration) error
 }
 
 // Interrupted is the end of a loop that would have made another attempt.
 type Interrupted struct {
-	Reason error // what ended it: the failure of an attempt that ctx cut short, or the end of a wait
-	Last   error // the failure of the last attempt that came to its own end
+	Reason error // what ended it: the failure of an attempt that ctx cut short, or the reason not to wait
+	Last   error // the failure of the last attempt that was not cut short
 }
 
 func (i *Interrupted) Error() string { return i.Reason.Error() }
@@ -30,9 +29,10 @@ func (i *Interrupted) Error() string { return i.Reason.Error() }
 // Unwrap returns what ended the loop.
 func (i *Interrupted) Unwrap() error { return i.Reason }
 
-// Run calls attempt, with its number, until it is done or its failure is final, and
-// returns its error then. When ctx or Waiting ends the loop, the error is an
-// [*Interrupted]. It does not wait for an attempt that ctx would not let begin.
+// Run calls attempt with the numbers 1, 2 and so on until it is done or its failure is
+// final, and returns the last attempt's error. When ctx or Waiting ends the loop after
+// a failure, the error is an [*Interrupted]. If ctx has a deadline before the next
+// attempt, Run returns at once.
 func (l *Loop) Run(ctx context.Context, attempt func(ctx context.Context, number int) (done bool, err error)) error {
 	began := time.Now()
 	var last error
@@ -70,7 +70,7 @@ func (l *Loop) wait(ctx context.Context, failed error, elapsed, wait time.Durati
 	return nil
 }
 
-// Sleep waits for d, and reports whether it did: it returns early when ctx ends.
+// Sleep waits for d and returns true, or returns false as soon as ctx ends.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -85,7 +85,8 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// SleepWithin is Sleep that returns false at once if ctx would end before d is over.
+// SleepWithin is like [Sleep], but returns false at once if ctx has a deadline before d
+// is over.
 func SleepWithin(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false

@@ -17,9 +17,24 @@ import (
 // that does is not taken for one that hangs.
 const courtesy = 100 * time.Millisecond
 
-// Read calls read. Doing is for the error that says that it has not ended.
-func Read[T any](ctx context.Context, doing string, read func(context.Context) (T, error)) (T, error) {
-	return call(ctx, doing, read, func() {}, func(T, error) {})
+// Call calls f, which changes nothing in a store that a later write could meet. Doing is
+// for the error that says that it has not ended.
+func Call(ctx context.Context, doing string, f func(context.Context) error) error {
+	_, err := call(ctx, doing, f, func() {}, func(error) {})
+	return err
+}
+
+// Read calls read, as Call does.
+func Read[T any](ctx context.Context, doing string, read func(context.Context) (T, error)) (none T, err error) {
+	var value T
+	left, err := call(ctx, doing, func(ctx context.Context) (err error) {
+		value, err = read(ctx)
+		return err
+	}, func() {}, func(error) {})
+	if left {
+		return none, err // value is still the call's
+	}
+	return value, err
 }
 
 // Write calls write, which writes name, unless a write under the same key was left
@@ -40,10 +55,9 @@ func change(ctx context.Context, key any, doing, what string, write func(context
 	}
 	ctx, keys := withKey(ctx, key)
 	w := &overdue{what: what}
-	_, err := call(ctx, doing,
-		func(ctx context.Context) (struct{}, error) { return struct{}{}, write(ctx) },
+	_, err := call(ctx, doing, write,
 		func() { leftBehind.add(keys, w) },
-		func(struct{}, error) { leftBehind.remove(keys, w) })
+		func(error) { leftBehind.remove(keys, w) })
 	return err
 }
 
@@ -53,11 +67,19 @@ func Lock(ctx context.Context, key any, doing string, lock func(context.Context)
 	if err := leftBehind.refusal(key); err != nil {
 		return nil, err
 	}
-	return call(ctx, doing, lock, func() {}, func(unlock func() error, err error) {
+	var taken func() error
+	left, err := call(ctx, doing, func(ctx context.Context) (err error) {
+		taken, err = lock(ctx)
+		return err
+	}, func() {}, func(err error) {
 		if err == nil {
-			unlock() // nobody is left who could be told of a failure
+			taken() // nobody is left who could be told of a failure
 		}
 	})
+	if left {
+		return nil, err // taken is still the call's
+	}
+	return taken, err
 }
 
 // Overdue returns what write under key was left behind, and what is closed when it has
@@ -78,47 +100,43 @@ func IsHang(err error) bool {
 // errExited is what becomes of a call that ends its goroutine.
 var errExited = errors.New("it ended its goroutine instead of returning")
 
-// call calls f until ctx ends, which it passes on. If f has not returned by then, leave
-// is called, and late when f does.
-func call[T any](ctx context.Context, doing string, f func(context.Context) (T, error), leave func(), late func(T, error)) (none T, err error) {
+// call calls f until ctx ends, which it passes on, and reports whether it left f behind.
+// Then leave was called, and late will be, with f's error, when f returns.
+func call(ctx context.Context, doing string, f func(context.Context) error, leave func(), late func(error)) (left bool, err error) {
 	if ctx.Err() != nil {
-		return none, &endedError{end: ctx.Err(), cause: context.Cause(ctx)}
+		return false, &endedError{end: ctx.Err(), cause: context.Cause(ctx)}
 	}
 	if ctx.Done() == nil {
-		return f(ctx)
+		return false, f(ctx)
 	}
-	type result struct {
-		value T
-		err   error
-	}
-	returned, left := make(chan result), make(chan struct{})
+	returned, gone := make(chan error), make(chan struct{})
 	patience, within := withPatience(ctx)
 	go func() {
-		r := result{err: errExited}
+		err := errExited
 		defer func() {
 			select {
-			case returned <- r:
-			case <-left:
-				late(r.value, r.err)
+			case returned <- err:
+			case <-gone:
+				late(err)
 			}
 		}()
-		r.value, r.err = f(within)
+		err = f(within)
 	}()
 	select {
-	case r := <-returned:
-		return r.value, r.err
+	case err := <-returned:
+		return false, err
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case r := <-returned:
-		return r.value, r.err
+	case err := <-returned:
+		return false, err
 	case <-timer.C:
 	}
 	leave()
-	close(left)
-	return none, &endedError{doing + " has not ended: ", ctx.Err(), context.Cause(ctx)}
+	close(gone)
+	return true, &endedError{doing + " has not ended: ", ctx.Err(), context.Cause(ctx)}
 }
 
 // endedError is the end of a context, before a call was begun or while it hung.

@@ -40,10 +40,10 @@ func nothing(context.Context) error { return nil }
 func TestACallThatReturnsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ctx := range []context.Context{within(t), context.Background()} {
-			value, err := bounded.Read(ctx, "reading a", func(context.Context) (string, error) { return "a", nil })
+			value, err := bounded.Read(ctx, "reading a", func(context.Context) ([]byte, error) { return []byte("a"), nil })
 			require.NoError(t, err)
-			assert.Equal(t, "a", value)
-			_, err = bounded.Read(ctx, "reading a", func(context.Context) (string, error) { return "", fs.ErrNotExist })
+			assert.Equal(t, "a", string(value))
+			_, err = bounded.Read(ctx, "reading a", func(context.Context) ([]byte, error) { return nil, fs.ErrNotExist })
 			assert.Equal(t, fs.ErrNotExist, err, "the error is the call's own")
 			assert.Equal(t, errEnough, bounded.Write(ctx, t, "a", func(context.Context) error { return errEnough }))
 		}
@@ -53,8 +53,11 @@ func TestACallThatReturnsInTime(t *testing.T) {
 func TestACallThatHangsIsLeftBehind(t *testing.T) {
 	for doing, call := range map[string]func(context.Context, func(context.Context) error) error{
 		"reading a": func(ctx context.Context, hang func(context.Context) error) error {
-			_, err := bounded.Read(ctx, "reading a", func(ctx context.Context) (int, error) { return 0, hang(ctx) })
+			_, err := bounded.Read(ctx, "reading a", func(ctx context.Context) ([]byte, error) { return nil, hang(ctx) })
 			return err
+		},
+		"calling a": func(ctx context.Context, hang func(context.Context) error) error {
+			return bounded.Call(ctx, "calling a", hang)
 		},
 		"writing a": func(ctx context.Context, hang func(context.Context) error) error {
 			return bounded.Write(ctx, "key", "a", hang)
@@ -129,7 +132,7 @@ func TestAWriteThatWasLeftBehindKeepsOthersOut(t *testing.T) {
 				assert.EqualError(t, err, refusal)
 			}
 			assert.NoError(t, bounded.Write(t.Context(), "another key", "a", nothing))
-			_, err := bounded.Read(t.Context(), "reading a", func(context.Context) (int, error) { return 0, nil })
+			_, err := bounded.Read(t.Context(), "reading a", func(context.Context) ([]byte, error) { return nil, nil })
 			assert.NoError(t, err)
 			assert.Zero(t, time.Since(start), "all of them at once")
 

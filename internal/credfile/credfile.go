@@ -190,7 +190,7 @@ func ParseChain(text []byte) ([][]byte, error) {
 	var chain [][]byte
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != blockCertificate {
-			return nil, fmt.Errorf("the credentials' CertificatePEM holds a block of type %q", block.Type)
+			return nil, fmt.Errorf("the credentials' CertificatePEM holds a block of type %.40q", block.Type)
 		}
 		chain = append(chain, block.Bytes)
 	}

@@ -53,7 +53,7 @@ func Explain(ctx context.Context, hints Hints, err error, now time.Time) error {
 	case isStore:
 		return fmt.Errorf("%w; check the free space, the permissions and the mount of the store", err)
 	case errors.As(err, &unopen):
-		return dial(hints, unopen.Err, now)
+		return dial(hints, unopen, now)
 	default:
 		return session(hints, err)
 	}

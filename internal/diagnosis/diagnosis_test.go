@@ -121,7 +121,7 @@ var steps = map[string]step{
 	"store": {
 		hints:  &diagnosis.Store{Doing: "writing pending.pem"},
 		closed: "check the store",
-		silent: "check the store, which did not answer",
+		silent: "check the store: writing pending.pem has not ended",
 		never:  []string{"iot:", "policy", "client id", "emplate", "WithPipelining", "ownership token", "quota", "hook", "network", "endpoint"},
 	},
 }
@@ -357,7 +357,7 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, false, "connection refused"},
 		"no such host":     {&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, nil, false, "no such host"},
 		"lost":             {shake(io.EOF), []error{diagnosis.ErrConnectionLost}, false, "check the endpoint and its port, and that nothing on the way filters TLS"},
-		"of a stranger":    {verify(x509.UnknownAuthorityError{}), nil, true, "does not chain to a trusted root: check the endpoint (aws iot describe-endpoint --endpoint-type iot:Data-ATS), or give the roots of a custom domain with WithRootCAs"},
+		"of a stranger":    {verify(x509.UnknownAuthorityError{}), nil, true, "; check the endpoint, or give the roots of a custom domain with WithRootCAs"},
 		"of another host":  {verify(x509.HostnameError{Certificate: later, Host: "x"}), nil, true, "; check the endpoint"},
 		"not valid yet":    {verify(x509.CertificateInvalidError{Cert: later, Reason: x509.Expired}), []error{diagnosis.ErrClock}, true, "it is 2026-03-01T12:00:00Z and the server's certificate is valid from 2026-03-01T13:00:00Z: set the clock"},
 		"expired":          {verify(x509.CertificateInvalidError{Cert: earlier, Reason: x509.Expired}), nil, true, "check the device's clock and the endpoint"},

@@ -9,8 +9,8 @@ import (
 )
 
 // CBOR is the format of the topics that end in /cbor. It is encoded and decoded here,
-// since the API needs only maps of texts, and a library for any type costs flash even
-// in programs that do not use CBOR: its initialisation is always linked.
+// since the API needs only maps of strings, and a general library costs flash even in
+// programs that do not use CBOR: its initialisation is always linked.
 var CBOR = Format{Name: "cbor", Marshal: marshalCBOR, Unmarshal: unmarshalCBOR}
 
 // The major types of RFC 8949, section 3.1.

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of what is decoded. An answer is one map of a few texts.
+// The limits of what is decoded. An answer is one map of a few strings.
 const (
 	maxNested = 8
 	maxItems  = 1024
@@ -20,9 +20,9 @@ var (
 	errTooMany   = fmt.Errorf("there are more than %d CBOR items", maxItems)
 )
 
-// unmarshalCBOR decodes an answer by way of the JSON that says the same, whose fields
-// have the same names. A value that JSON cannot express becomes one that is not a
-// text: it is not mistaken for one, and the rest can still be decoded.
+// unmarshalCBOR translates an answer into JSON, whose fields have the same names, and
+// decodes that. A value that JSON cannot express becomes one that is not a string, so
+// that it is not mistaken for a string and the rest can still be decoded.
 func unmarshalCBOR(data []byte, v any) error {
 	d := cborDecoder{rest: data}
 	value, err := d.value(0)
@@ -30,7 +30,7 @@ func unmarshalCBOR(data []byte, v any) error {
 		return err
 	}
 	if len(d.rest) > 0 {
-		return errors.New("data after the CBOR item")
+		return errors.New("there is data after the CBOR item")
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -45,16 +45,15 @@ type cborDecoder struct {
 	items int // read so far
 }
 
-// What stands for a length in the head of an item of indefinite length, and what ends
-// it (RFC 8949, section 3.2.1).
+// The additional information that means an indefinite length, and the byte that ends
+// such an item (RFC 8949, section 3.2.1).
 const (
 	cborIndefinite = 31
 	cborBreak      = 0xff
 )
 
-// head reads what each item begins with: its major type, additional information and
-// argument (RFC 8949, section 3). The argument of an indefinite length is
-// math.MaxUint64.
+// head reads the head of an item: its major type, additional information and argument
+// (RFC 8949, section 3). The argument of an indefinite length is math.MaxUint64.
 func (d *cborDecoder) head() (major, info byte, argument uint64, err error) {
 	first, err := d.take(1)
 	if err != nil {
@@ -73,7 +72,7 @@ func (d *cborDecoder) head() (major, info byte, argument uint64, err error) {
 	case info == cborIndefinite && cborBytes <= major && major <= cborMap:
 		return major, info, math.MaxUint64, nil
 	default:
-		return 0, 0, 0, fmt.Errorf("0x%02x begins no CBOR item", first[0])
+		return 0, 0, 0, fmt.Errorf("no CBOR item begins with 0x%02x", first[0])
 	}
 }
 
@@ -86,7 +85,7 @@ func (d *cborDecoder) take(n uint64) ([]byte, error) {
 	return taken, nil
 }
 
-// value reads an item that is in depth others.
+// value reads an item that is nested depth levels deep.
 func (d *cborDecoder) value(depth int) (any, error) {
 	if d.items++; d.items > maxItems {
 		return nil, errTooMany
@@ -103,7 +102,7 @@ func (d *cborDecoder) value(depth int) (any, error) {
 		return n.Not(n), nil
 	case cborBytes:
 		b, err := d.bytes(major, info, argument)
-		return [][]byte{b}, err // b alone would become a text in JSON
+		return [][]byte{b}, err // b alone would become a string in JSON
 	case cborText:
 		return d.text(info, argument)
 	case cborTag:
@@ -120,8 +119,8 @@ func (d *cborDecoder) value(depth int) (any, error) {
 	return d.object(depth, info == cborIndefinite, argument)
 }
 
-// bytes reads the content of a byte or text string, which is in chunks if its length
-// is indefinite (RFC 8949, section 3.2.3).
+// bytes reads the content of a byte or text string. If its length is indefinite, it
+// comes in chunks (RFC 8949, section 3.2.3).
 func (d *cborDecoder) bytes(major, info byte, length uint64) ([]byte, error) {
 	if info != cborIndefinite {
 		return d.take(length)
@@ -157,7 +156,8 @@ func (d *cborDecoder) text(info byte, length uint64) (string, error) {
 	return string(text), err
 }
 
-// ends reads the break of an item of indefinite length, if it is there.
+// ends reports whether an item of indefinite length ends here, and reads its break if it
+// does.
 func (d *cborDecoder) ends() bool {
 	if len(d.rest) == 0 || d.rest[0] != cborBreak {
 		return false
@@ -178,7 +178,7 @@ func (d *cborDecoder) array(depth int, indefinite bool, length uint64) (any, err
 	return array, nil
 }
 
-// object leaves out a pair whose key is not a text.
+// object reads a map. It leaves out pairs whose key is not a text string.
 func (d *cborDecoder) object(depth int, indefinite bool, length uint64) (any, error) {
 	object := map[string]any{}
 	for n := uint64(0); n < length && !(indefinite && d.ends()); n++ {
@@ -202,7 +202,7 @@ func (d *cborDecoder) object(depth int, indefinite bool, length uint64) (any, er
 	return object, nil
 }
 
-// simpleValue is a truth value, a floating-point number, or nil for what is neither
+// simpleValue returns a boolean or a floating-point number, or nil for anything else
 // (RFC 8949, section 3.3).
 func simpleValue(info byte, argument uint64) (any, error) {
 	switch info {
@@ -224,7 +224,7 @@ func simpleValue(info byte, argument uint64) (any, error) {
 	}
 }
 
-// number is f, or nil if JSON has no such number.
+// number returns f, or nil if JSON cannot express it.
 func number(f float64) any {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil

@@ -17,7 +17,7 @@ type Issued struct {
 	Chain [][]byte
 	Leaf  *x509.Certificate
 	Key   crypto.Signer // nil when the key stayed with the device
-	Token string        // the ownership token: a secret that lives for an hour
+	Token string        // the ownership token: a secret that is valid for an hour
 }
 
 // IDIsDigest reports whether the id is the SHA-256 of the certificate.
@@ -26,7 +26,7 @@ func (i *Issued) IDIsDigest() bool {
 	return strings.EqualFold(i.ID, hex.EncodeToString(digest[:]))
 }
 
-// certificate is the accepted answer of both operations that create one.
+// certificate is the accepted answer of both operations that create a certificate.
 type certificate struct {
 	ID         string `json:"certificateId"`
 	PEM        string `json:"certificatePem"`
@@ -34,8 +34,8 @@ type certificate struct {
 	Token      string `json:"certificateOwnershipToken"`
 }
 
-// CreateKeysAndCertificate asks for a key pair made by AWS and a certificate
-// for it. The key is handed out this once.
+// CreateKeysAndCertificate asks for a key pair made by AWS and a certificate for it. AWS
+// sends the private key only in this answer.
 func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*Issued, error) {
 	answer, err := c.create(ctx, topic, nil)
 	if err != nil {
@@ -44,13 +44,21 @@ func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*I
 	if answer.PrivateKey == "" {
 		return nil, badResponse("no privateKey")
 	}
-	// X509KeyPair takes PKCS #1, PKCS #8 and SEC 1, and compares the public
-	// keys.
-	pair, err := tls.X509KeyPair([]byte(answer.PEM), []byte(answer.PrivateKey))
+	leaf, chain, err := parseChain(answer.PEM)
 	if err != nil {
-		return nil, badResponse("certificatePem and privateKey: %w", err)
+		return nil, err
 	}
-	issued, err := answer.issued(pair.Certificate)
+	key, err := findKey(answer.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	// X509KeyPair accepts PKCS #1, PKCS #8 and SEC 1, and compares the public
+	// keys.
+	pair, err := tls.X509KeyPair(pem.EncodeToMemory(&pem.Block{Type: blockCertificate, Bytes: chain[0]}), pem.EncodeToMemory(key))
+	if err != nil {
+		return nil, badResponse("certificatePem and privateKey: %.200s", err)
+	}
+	issued, err := answer.issued(leaf, chain)
 	if err != nil {
 		return nil, err
 	}
@@ -65,36 +73,24 @@ func (c *Client) create(ctx context.Context, topic string, payload []byte) (*cer
 	}
 	answer := new(certificate)
 	if err := c.Format.Unmarshal(accepted, answer); err != nil {
-		return nil, badResponse("%w", err)
+		return nil, badResponse("%.200s", err)
 	}
 	return answer, nil
 }
 
-func (a *certificate) issued(chain [][]byte) (*Issued, error) {
+// maxToken is many times the length of an ownership token, which is written into a
+// journal.
+const maxToken = 16 << 10
+
+func (a *certificate) issued(leaf *x509.Certificate, chain [][]byte) (*Issued, error) {
 	_, err := hex.DecodeString(a.ID)
 	switch {
 	case err != nil || len(a.ID) != 64:
 		return nil, badResponse("certificateId is not 64 hex characters")
 	case a.Token == "":
 		return nil, badResponse("no certificateOwnershipToken")
-	}
-	leaf, err := x509.ParseCertificate(chain[0])
-	if err != nil {
-		return nil, badResponse("certificatePem: %w", err)
+	case len(a.Token) > maxToken:
+		return nil, badResponse("certificateOwnershipToken has %d bytes", len(a.Token))
 	}
 	return &Issued{ID: a.ID, Chain: chain, Leaf: leaf, Token: a.Token}, nil
-}
-
-// decodeChain returns the certificates of a PEM text in their order.
-func decodeChain(text string) [][]byte {
-	var chain [][]byte
-	for rest := []byte(text); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return chain
-		}
-		if block.Type == "CERTIFICATE" {
-			chain = append(chain, block.Bytes)
-		}
-	}
 }

@@ -7,23 +7,23 @@ import (
 	"github.com/fleetprov/fleetprov/internal/keys"
 )
 
-// Creation is a way to get a certificate. One run uses it, for as many attempts as it
-// takes.
+// Creation is a way to get a certificate. It belongs to one run, and serves all of its
+// attempts.
 type Creation interface {
-	// Begin begins to make what the request needs. More calls do nothing.
+	// Begin starts to prepare the request in the background. More calls do nothing.
 	Begin()
 
-	// Request returns the payload of the request, if it is there by now.
+	// Request returns the payload of the request, if it is ready.
 	Request() (payload []byte, ready bool)
 
 	// Create asks for a certificate on topic.
 	Create(ctx context.Context, client *Client, topic string) (*Issued, error)
 }
 
-// AWSKey is the creation of a certificate together with a key that AWS makes.
+// AWSKey gets a certificate together with a key that AWS makes.
 type AWSKey struct{}
 
-// Begin implements [Creation]. There is nothing to make.
+// Begin implements [Creation]. There is nothing to prepare.
 func (AWSKey) Begin() {}
 
 // Request implements [Creation]. The request is empty.
@@ -34,7 +34,7 @@ func (AWSKey) Create(ctx context.Context, client *Client, topic string) (*Issued
 	return client.CreateKeysAndCertificate(ctx, topic)
 }
 
-// OwnKey is the creation of a certificate for a key that does not leave the device.
+// OwnKey gets a certificate for a key that does not leave the device.
 type OwnKey struct {
 	Key    func() (crypto.Signer, error) // makes or finds the key
 	Format Format
@@ -45,8 +45,17 @@ type OwnKey struct {
 // Begin implements [Creation].
 func (k *OwnKey) Begin() {
 	if k.device == nil {
-		k.device = keys.Make(k.Key, k.Format.NewCSRRequest)
+		k.device = keys.Make(k.Key, k.newRequest)
 	}
+}
+
+// newRequest makes the request for a certificate for key, unless the device could not
+// connect with the certificate.
+func (k *OwnKey) newRequest(key crypto.Signer) ([]byte, error) {
+	if err := keys.TryPSS(key); err != nil {
+		return nil, err
+	}
+	return k.Format.NewCSRRequest(key)
 }
 
 // Request implements [Creation].
@@ -57,8 +66,8 @@ func (k *OwnKey) Request() ([]byte, bool) {
 	return k.device.Request, true
 }
 
-// Create implements [Creation]. It waits for the key. One that could not be made is
-// made again by the next call; one that is slow may be done by then.
+// Create implements [Creation]. It waits for the key. If the key could not be made, the
+// next call tries again; if it was slow, it may be ready by then.
 func (k *OwnKey) Create(ctx context.Context, client *Client, topic string) (*Issued, error) {
 	k.Begin()
 	if err := k.device.Wait(ctx); err != nil {

@@ -1,7 +1,6 @@
-// Package exchange speaks the device provisioning MQTT API of AWS IoT: it
-// publishes a request, waits for the answer on .../accepted or .../rejected,
-// and believes nothing in it before it is checked (AWS developer guide,
-// "fleet-provision-api").
+// Package exchange speaks the device provisioning MQTT API of AWS IoT: it publishes a
+// request, waits for the answer on .../accepted or .../rejected, and checks everything in
+// it (AWS developer guide, "fleet-provision-api").
 package exchange
 
 import (
@@ -17,25 +16,25 @@ var ErrBadResponse = errors.New("the answer is not what AWS IoT documents")
 
 // Session is a connection that is subscribed to the answers.
 type Session interface {
-	// Publish forgets the messages that came before, and sends a request.
+	// Publish drops the messages that arrived before, and sends a request.
 	Publish(ctx context.Context, topic string, payload []byte) error
-	// Await returns the first message since then on one of two topics.
+	// Await returns the first message since then on either of two topics.
 	Await(ctx context.Context, either, or string) (topic string, payload []byte, err error)
 }
 
-// Client makes requests over a session, in one payload format. There is no
-// correlation id in an answer, so that it has one request under way at a time.
+// Client makes requests over a session, in one payload format. Answers carry no
+// correlation id, so only one request may be in progress at a time.
 type Client struct {
 	Session Session
 	Format  Format
 
-	// Sent says that the request of the next call is on its way already, in the
-	// form that the call would give it.
+	// Sent says that the request of the next call has already been sent, with the
+	// payload that the call would send.
 	Sent bool
 }
 
-// request publishes payload to topic and returns what AWS accepted. What it
-// rejected is a [*Rejection].
+// request publishes payload to topic and returns AWS's answer if AWS accepted. If it
+// rejected, the error is a [*Rejection].
 func (c *Client) request(ctx context.Context, topic string, payload []byte) ([]byte, error) {
 	if !c.Sent {
 		if err := c.Session.Publish(ctx, topic, payload); err != nil {

@@ -370,3 +370,9 @@ func FuzzRegisterAnswer(f *testing.F) {
 		assert.True(t, accepted || err != nil)
 	})
 }
+
+func TestRejectionTextIsBounded(t *testing.T) {
+	r := &exchange.Rejection{StatusCode: 400, Code: strings.Repeat("c", 128<<10), Message: "\x1b" + strings.Repeat("m", 128<<10)}
+	assert.Less(t, len(r.Error()), 1000)
+	assert.NotContains(t, r.Error(), "\x1b")
+}

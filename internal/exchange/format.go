@@ -6,11 +6,11 @@ import (
 	"errors"
 )
 
-// Format is a payload format of the API. Its name is the last level of a
-// request topic, and fixes the format of the request and of its answers.
+// Format is a payload format of the API. Its name is the last level of a request topic,
+// and decides the format of the request and of its answers.
 type Format struct {
 	Name      string
-	Marshal   func(fields map[string]any) ([]byte, error) // texts, and maps of text to text
+	Marshal   func(fields map[string]any) ([]byte, error) // of strings, and maps of strings
 	Unmarshal func([]byte, any) error
 }
 
@@ -21,8 +21,8 @@ var JSON = Format{
 	Unmarshal: unmarshalJSON,
 }
 
-// unmarshalJSON is json.Unmarshal that keeps the digits of a number as they
-// came: a configuration value may be an identifier longer than a float64 holds.
+// unmarshalJSON is like json.Unmarshal, but keeps all digits of a number: a configuration
+// value may be an identifier that is too long for a float64.
 func unmarshalJSON(data []byte, v any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
@@ -30,7 +30,7 @@ func unmarshalJSON(data []byte, v any) error {
 		return err
 	}
 	if len(bytes.TrimSpace(data[decoder.InputOffset():])) > 0 {
-		return errors.New("data after the JSON value")
+		return errors.New("there is data after the JSON value")
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ type Rejection struct {
 }
 
 func (r *Rejection) Error() string {
-	return fmt.Sprintf("rejected with status %d, code %q, message %q", r.StatusCode, r.Code, r.Message)
+	return fmt.Sprintf("rejected with status %d, code %.128q, message %.512q", r.StatusCode, r.Code, r.Message)
 }
 
 // rejection decodes what it can. Words that are not in the documented form are

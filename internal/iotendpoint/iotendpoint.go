@@ -27,12 +27,25 @@ const (
 // Endpoint is the data endpoint of an AWS account in a region.
 type Endpoint struct{ Host, Port string }
 
-// Parse takes host or host:port; the port is 8883 if none is named. It does not
-// compare the host with the names that AWS gives: a custom domain is an endpoint too.
+// describe is the command that prints the endpoint of an account.
+const describe = "aws iot describe-endpoint --endpoint-type iot:Data-ATS"
+
+// Parse takes host or host:port; the port is 8883 if none is named. A custom domain is
+// an endpoint too, so that of the names that AWS gives only those of other services
+// are refused.
 func Parse(s string) (Endpoint, error) {
+	const (
+		space  = "\ufeff\u200b" // a byte order mark and a space without width, beside what Unicode calls space
+		quotes = "\"'`´‘’‚“”„«»"
+	)
+	bare := strings.Trim(strings.TrimSpace(s), space)
 	switch {
 	case s == "":
-		return Endpoint{}, errors.New("the endpoint is empty: aws iot describe-endpoint --endpoint-type iot:Data-ATS prints it")
+		return Endpoint{}, errors.New("the endpoint is empty: " + describe + " prints it")
+	case bare != s:
+		return Endpoint{}, fmt.Errorf("the endpoint %q has white space around it: it must be a host or host:port alone", s)
+	case strings.ContainsAny(s, quotes):
+		return Endpoint{}, fmt.Errorf("the endpoint %q has quotes in it: it must be a host or host:port alone, as %s --output text prints it", s, describe)
 	case strings.Contains(s, "://"):
 		return Endpoint{}, fmt.Errorf("the endpoint %q is a URL: it must be a host or host:port", s)
 	}
@@ -54,8 +67,37 @@ func Parse(s string) (Endpoint, error) {
 	if _, err := netip.ParseAddr(host); err != nil && !isHostname(host) {
 		return Endpoint{}, fmt.Errorf("the endpoint %q does not begin with a host name", s)
 	}
-	return Endpoint{host, port}, nil
+	e := Endpoint{host, port}
+	for _, service := range []string{"credentials", "jobs"} {
+		if e.IsAWS() && strings.Contains("."+e.name(), "."+service+".iot.") {
+			return Endpoint{}, fmt.Errorf("the endpoint %q is that of AWS IoT's %s service, where nothing answers MQTT: %s prints the right one", s, service, describe)
+		}
+	}
+	return e, nil
 }
+
+// IsIP reports whether the host is an IP address. AWS IoT needs a name, which TLS
+// sends as SNI (AWS developer guide, "transport-security").
+func (e Endpoint) IsIP() bool {
+	_, err := netip.ParseAddr(e.Host)
+	return err == nil
+}
+
+// IsAWS reports whether the host has a name of AWS's own, which no custom domain has.
+func (e Endpoint) IsAWS() bool {
+	host := e.name()
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
+}
+
+// IsLegacy reports whether the host is the endpoint of an account as it was before
+// Amazon Trust Services: <prefix>.iot.<region>.amazonaws.com, without ats.
+func (e Endpoint) IsLegacy() bool {
+	prefix, rest, _ := strings.Cut(e.name(), ".")
+	return e.IsAWS() && strings.HasPrefix(rest, "iot.") && !strings.HasSuffix(prefix, "-ats")
+}
+
+// name is the host as it is compared.
+func (e Endpoint) name() string { return strings.TrimSuffix(strings.ToLower(e.Host), ".") }
 
 // isHostname takes a name as DNS has it, with underscores and a final dot.
 func isHostname(s string) bool {

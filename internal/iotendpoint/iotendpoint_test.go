@@ -52,9 +52,9 @@ func TestParseRefuses(t *testing.T) {
 		"iot.example.com:mqtt":          "is not a number from 1 to 65535",
 		"iot.example.com:443:443":       "is neither a host nor host:port",
 		":8883":                         "does not begin with a host name",
-		" iot.example.com":              "does not begin with a host name",
+		" iot.example.com":              "has white space around it",
 		"iot.example.com/":              "does not begin with a host name",
-		"iot.example.com\n":             "does not begin with a host name",
+		"iot.example.com\n":             "has white space around it",
 		"-iot.example.com":              "does not begin with a host name",
 		"iot.example.com-":              "does not begin with a host name",
 		"größe.example":                 "does not begin with a host name",
@@ -76,7 +76,7 @@ func TestParseRefuses(t *testing.T) {
 // FuzzParse: an error means a zero result; what is accepted can be dialled and is
 // itself an endpoint.
 func FuzzParse(f *testing.F) {
-	for _, given := range []string{"", "iot.example.com", "iot.example.com:443", "[2001:db8::7]:443", "[::1]", "::1", "::1%eth0", "https://x", "a:0", "a:b:c", "[a]:1", "a:00443"} {
+	for _, given := range []string{"", "iot.example.com", "iot.example.com:443", "[2001:db8::7]:443", "[::1]", "::1", "::1%eth0", "https://x", "a:0", "a:b:c", "[a]:1", "a:00443", "xxxxxxxx.credentials.iot.eu-west-1.amazonaws.com", `"iot.example.com"`, " \ufeffiot.example.com\n"} {
 		f.Add(given)
 	}
 	f.Fuzz(func(t *testing.T, given string) {
@@ -96,6 +96,7 @@ func FuzzParse(f *testing.F) {
 		again, err := iotendpoint.Parse(endpoint.String())
 		require.NoError(t, err)
 		assert.Equal(t, endpoint, again)
+		assert.False(t, endpoint.IsIP() && endpoint.IsAWS())
 	})
 }
 

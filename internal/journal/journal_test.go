@@ -315,22 +315,23 @@ func TestProbeWritesWhatTheRunGoesOnFrom(t *testing.T) {
 
 // A disk without room for both takes the journal in the place of the probe.
 func TestTheProbesRoomIsTheJournals(t *testing.T) {
-	full := errors.New("no space left")
-	d := newDisk()
-	d.before = func(_ context.Context, op, _ string) error {
-		if op == "put" && len(d.files) > 0 {
-			return full
-		}
-		return nil
-	}
-	j := journalOn(d, false)
-	require.NoError(t, j.Probe(t.Context(), nil, ""))
-	require.NoError(t, j.Created(t.Context(), someCredentials(t, "a"), "a token", time.Now()))
-	assert.Equal(t, []string{"put " + Name, "put " + Name, "delete " + Name, "put " + Name}, d.calls)
-
-	// What is in the place of an accepted registration is the journal of its creation,
-	// which is all there is of it.
 	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("no space left")
+		d := newDisk()
+		d.before = func(_ context.Context, op, _ string) error {
+			if op == "put" && len(d.files) > 0 {
+				return full
+			}
+			return nil
+		}
+		j, began := journalOn(d, false), time.Now()
+		require.NoError(t, j.Probe(t.Context(), nil, ""))
+		require.NoError(t, j.Created(t.Context(), someCredentials(t, "a"), "a token", time.Now()))
+		assert.Equal(t, []string{"put " + Name, "put " + Name, "delete " + Name, "put " + Name}, d.calls)
+		assert.Zero(t, time.Since(began), "at once: there may be no time for another try")
+
+		// What is in the place of an accepted registration is the journal of its
+		// creation, which is all there is of it.
 		d.calls = nil
 		assert.ErrorIs(t, j.Accepted(t.Context(), someCredentials(t, "a")), full)
 		assert.NotContains(t, d.calls, "delete "+Name)

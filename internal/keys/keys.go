@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"reflect"
@@ -44,6 +45,28 @@ func Check(key crypto.Signer) error {
 		}
 	default:
 		return fmt.Errorf("the private key's public half is a %T: %s", public, accepted)
+	}
+	return nil
+}
+
+// TryPSS makes an RSA key sign as it must in TLS 1.3 (RFC 8446, section 4.2.3): with
+// RSA-PSS, SHA-256 and a salt as long as the hash. A token that is old may make
+// PKCS #1 signatures only, which is enough for a certificate signing request. Other
+// keys are not tried.
+func TryPSS(key crypto.Signer) error {
+	public, ok := key.Public().(*rsa.PublicKey)
+	if !ok {
+		return nil
+	}
+	const needs = "TLS 1.3 needs RSA-PSS signatures with SHA-256 and a salt of 32 bytes"
+	digest := sha256.Sum256([]byte("fleetprov tries an RSA key"))
+	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+	signature, err := key.Sign(rand.Reader, digest[:], opts)
+	if err != nil {
+		return fmt.Errorf("%s, and the key says: %w", needs, err)
+	}
+	if err := rsa.VerifyPSS(public, crypto.SHA256, digest[:], signature, opts); err != nil {
+		return fmt.Errorf("%s, and the key makes other ones: %w", needs, err)
 	}
 	return nil
 }

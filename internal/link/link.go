@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/url"
 
@@ -28,7 +29,15 @@ type Link struct {
 }
 
 // DialError is a connection that was not opened.
-type DialError struct{ Err error }
+type DialError struct {
+	Err      error
+	Endpoint iotendpoint.Endpoint
+	Chain    [][]byte // DER: the certificate to present, and those that go with it
+
+	ConfiguredTLS bool  // whether the caller gave a TLS configuration
+	KeyErr        error // why the certificate's key did not sign, or nil
+	Unsuited      error // why the server takes no signature of that key, or nil
+}
 
 func (e *DialError) Error() string { return e.Err.Error() }
 
@@ -39,10 +48,17 @@ func (e *DialError) Unwrap() error { return e.Err }
 // its CONNACK (AWS developer guide, "mqtt"). Until CONNECT is sent, a failure is a
 // [*DialError].
 func (l *Link) Open(ctx context.Context, certificate *tls.Certificate, clientID string, topics ...string) (*mqttsession.Session, error) {
-	config := l.Endpoint.TLSConfig(l.TLS, l.Roots, certificate)
+	presented := present(certificate)
+	config := l.Endpoint.TLSConfig(l.TLS, l.Roots, presented.certificate)
+	config.GetClientCertificate = presented.get
 	conn, err := tlsdial.Dial(ctx, l.dial, l.Endpoint.String(), config)
 	if err != nil {
-		return nil, &DialError{err}
+		failed := &DialError{Err: err, Endpoint: l.Endpoint, Chain: certificate.Certificate, ConfiguredTLS: l.TLS != nil}
+		// Otherwise a key may still be signing, for a handshake that was left behind.
+		if handshake := new(tlsdial.HandshakeError); errors.As(err, &handshake) {
+			failed.KeyErr, failed.Unsuited = presented.keyErr, presented.unsuited
+		}
+		return nil, failed
 	}
 	return mqttsession.Open(ctx, conn, clientID, topics...)
 }

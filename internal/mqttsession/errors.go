@@ -9,12 +9,12 @@ import (
 // limits of AWS IoT, or the exchange under way. The connection is closed.
 var ErrProtocol = errors.New("the server broke the MQTT protocol")
 
-// The return codes of CONNACK that stand for a decision of the server.
+// The return codes of CONNACK that callers distinguish.
 const (
 	ConnackServerUnavailable = 3
 	ConnackNotAuthorized     = 5
 
-	// ConnackNotAuthorizedAWS is what AWS IoT sends in place of 5 (AWS
+	// ConnackNotAuthorizedAWS is what AWS IoT sends instead of 5 (AWS
 	// developer guide, "mqtt", differences from the specification).
 	ConnackNotAuthorizedAWS = 7
 )

@@ -21,15 +21,15 @@ const (
 	// general reference, AWS IoT Core message broker limits).
 	maxPacket = 128*1024 + 2 + 256 + 2
 
-	// maxReceived bounds what one session takes in. An exchange takes less
-	// than ten kilobytes.
+	// maxReceived limits how much one session receives, in bytes. An exchange
+	// needs less than ten kilobytes.
 	maxReceived = 1 << 20
 )
 
-// guard is the connection that paho gets. It hands on a packet only when it has
-// all of it and found it to be one that this side can expect now, because paho
-// allocates what a header announces, indexes by what an acknowledgement holds,
-// and calls a refused CONNECT a success.
+// guard is the connection that paho gets. It passes a packet on only when it has all of
+// it and has checked that the client can expect it now, because paho allocates as much
+// as a header announces, uses the content of an acknowledgement as an index, and
+// reports a refused CONNECT as a success.
 //
 // paho reads from one goroutine at a time and writes whole packets.
 type guard struct {
@@ -39,16 +39,15 @@ type guard struct {
 	connected bool
 	packet    []byte // what is left of a checked packet
 
-	// deliver takes each message as it is read: in order, and before whatever
-	// follows it, be that an acknowledgement or the end of the connection.
-	// paho would hand it over beside them.
+	// deliver is called with each message as it is read: in order, and before
+	// whatever follows it, whether that is an acknowledgement or the end of the
+	// connection. paho would deliver it concurrently with them.
 	deliver func(topic string, payload []byte)
 
-	// writing is held while SUBSCRIBE is written. paho panics when a packet is
-	// acknowledged in the moment in which writing it fails.
+	// writing is held while SUBSCRIBE is written. paho panics if a packet is
+	// acknowledged at the moment when writing it fails.
 	writing sync.Mutex
-	// subscribe is the SUBSCRIBE that was written and awaits its
-	// acknowledgement.
+	// subscribe is the SUBSCRIBE that was written and not acknowledged yet.
 	subscribe *packets.SubscribePacket
 }
 
@@ -56,7 +55,7 @@ func newGuard(conn net.Conn, deliver func(topic string, payload []byte)) *guard 
 	return &guard{Conn: conn, in: bufio.NewReader(conn), deliver: deliver}
 }
 
-// Deadlines belong to the context of whoever waits, who closes the connection.
+// The guard ignores deadlines: a caller whose context ends closes the connection.
 
 func (g *guard) SetDeadline(time.Time) error      { return nil }
 func (g *guard) SetReadDeadline(time.Time) error  { return nil }
@@ -100,7 +99,7 @@ func (g *guard) writeSubscribe(p []byte) (int, error) {
 	return n, err
 }
 
-// subscribed returns the SUBSCRIBE that a SUBACK can be for, once.
+// subscribed returns the SUBSCRIBE that a SUBACK can acknowledge, once.
 func (g *guard) subscribed() *packets.SubscribePacket {
 	g.writing.Lock()
 	defer g.writing.Unlock()
@@ -109,9 +108,9 @@ func (g *guard) subscribed() *packets.SubscribePacket {
 	return subscribe
 }
 
-// reason returns why the server closed the connection before CONNECT could be
-// written, when that is still waiting to be read: with TLS 1.3 a server refuses
-// the client's certificate after the client has ended its handshake.
+// reason returns why CONNECT could not be written, if the server has said so and that
+// has not been read yet: with TLS 1.3 a server refuses the client's certificate after
+// the client has finished its handshake.
 func (g *guard) reason(written error) error {
 	_ = g.Conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	_, read := g.in.ReadByte()
@@ -121,9 +120,9 @@ func (g *guard) reason(written error) error {
 	return read
 }
 
-// next reads one packet and checks it. It returns nothing for a packet that repeats
-// what was settled before, and for PUBACK, which nobody waits for, and which paho
-// would take for the acknowledgement of whatever has its packet id.
+// next reads one packet and checks it. It returns nothing for a CONNACK or SUBACK that
+// acknowledges nothing new, and for PUBACK, which nobody waits for, and which paho would
+// take for the acknowledgement of any packet with the same id.
 func (g *guard) next() ([]byte, error) {
 	header, err := g.in.ReadByte()
 	if err != nil {
@@ -136,8 +135,8 @@ func (g *guard) next() ([]byte, error) {
 	if err := g.checkHeader(header, length); err != nil {
 		return nil, err
 	}
-	// A packet is its header, the length as sent again in as few bytes as it
-	// takes, and the body.
+	// The packet is its header, its length, encoded anew in as few bytes as possible,
+	// and its body.
 	packet := binary.AppendUvarint([]byte{header}, length)
 	start := len(packet)
 	packet = append(packet, make([]byte, length)...)
@@ -172,9 +171,9 @@ func unexpectedEOF(err error) error {
 	return err
 }
 
-// checkHeader accepts the packets that a server may send to a client that
-// publishes and subscribes at QoS 1 (MQTT 3.1.1, sections 2.2 and 3), before
-// their bodies are waited for.
+// checkHeader accepts the packets that a server may send to a client that publishes and
+// subscribes at QoS 1 (MQTT 3.1.1, sections 2.2 and 3). It is called before the body is
+// read.
 func (g *guard) checkHeader(header byte, length uint64) error {
 	kind, flags := header>>4, header&0x0f
 	expected := false

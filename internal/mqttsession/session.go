@@ -1,11 +1,10 @@
 // Package mqttsession holds one MQTT 3.1.1 connection to AWS IoT Core: opened,
 // used and closed under a context, never reconnected.
 //
-// It wraps the paho client and is the only importer of it. paho knows nothing
-// of contexts, trusts what a server sends, and reconnects by itself; a
-// provisioning exchange is bound to one connection and talks to a network that
-// may lie. Everything paho reads passes a guard first, which bounds and checks
-// each packet.
+// It wraps the paho client, and no other package imports paho, which knows no
+// contexts, trusts what a server sends, and reconnects by itself. A provisioning
+// exchange is bound to one connection, and cannot trust the network. So everything
+// that paho reads passes through a guard first, which limits and checks each packet.
 package mqttsession
 
 import (
@@ -20,16 +19,16 @@ import (
 )
 
 const (
-	// AWS IoT takes 30 to 1,200 seconds (AWS developer guide, "mqtt"). A
-	// minute keeps the state of a NAT router alive.
+	// AWS IoT accepts 30 to 1,200 seconds (AWS developer guide, "mqtt"). A
+	// minute is short enough for a NAT router to remember the connection.
 	keepAlive = 60 * time.Second
 
-	// handOff bounds how long a call of paho may wait to hand a packet to
-	// paho's writer, which is gone when the connection is. If that happens in
-	// the same moment, the call outlasts the session by so much.
+	// handOff limits how long a call of paho waits to hand a packet to paho's
+	// writer. The writer ends with the connection; a call made at that moment
+	// outlasts the session by this much.
 	handOff = time.Second
 
-	// goodbye bounds the writing of DISCONNECT, which nobody waits for.
+	// goodbye limits how long DISCONNECT may take. Nobody waits for it.
 	goodbye = 250 * time.Millisecond
 
 	qosAtLeastOnce = 1
@@ -41,7 +40,7 @@ type Session struct {
 	client mqtt.Client
 	topics []string
 
-	// answers holds, for each topic, the first message since the last Publish.
+	// answers has, for each topic, the first message since the last Publish.
 	answers map[string]chan []byte
 
 	subscribed mqtt.Token // done with the SUBACK; set by Subscribe
@@ -49,15 +48,15 @@ type Session struct {
 	lost   chan struct{} // closed when the connection is gone
 	cause  error         // why; set before lost is closed
 	ending sync.Once
-	closed chan struct{} // closed when the goodbye is over
+	closed chan struct{} // closed when Close or abort is done
 }
 
-// Open sends CONNECT over conn and waits for CONNACK. It owns conn from then
-// on, and closes it if it fails. Messages on topics are kept for [Session.Await]
-// from the first moment; all others are ignored.
+// Open sends CONNECT over conn and waits for CONNACK. It takes over conn, and closes it
+// if it fails. From the start, messages on topics are kept for [Session.Await]; all
+// others are ignored.
 //
-// A refusal is a [*ConnackError], an answer that breaks the protocol is
-// [ErrProtocol]; when ctx ends the error is its cause.
+// A refusal is a [*ConnackError], and an answer that breaks the protocol wraps
+// [ErrProtocol]. When ctx ends, the error is its cause.
 func Open(ctx context.Context, conn net.Conn, clientID string, topics ...string) (*Session, error) {
 	s := &Session{
 		conn:    conn,
@@ -85,7 +84,7 @@ func Open(ctx context.Context, conn net.Conn, clientID string, topics ...string)
 	return s, nil
 }
 
-// withoutPrefix takes away what paho puts in front of an error of the network:
+// withoutPrefix removes paho's prefix from an error of the network, which says only
 // that it is one.
 func withoutPrefix(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -97,21 +96,20 @@ func withoutPrefix(err error) error {
 
 func (s *Session) options(conn *guard, clientID string) *mqtt.ClientOptions {
 	return mqtt.NewClientOptions().
-		// The address is never dialled: the connection is open already.
+		// The address is never dialled: the connection is already open.
 		AddBroker("tcp://broker").
 		SetCustomOpenConnectionFn(func(_ *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return conn, nil }).
 		SetClientID(clientID).
-		// Without it a refused CONNACK is followed by a second CONNECT, at
-		// MQTT 3.1.
+		// Otherwise paho sends a second CONNECT, at MQTT 3.1, after a refusal.
 		SetProtocolVersion(4).
 		SetCleanSession(true).
 		SetAutoReconnect(false).
 		SetKeepAlive(keepAlive).
 		SetWriteTimeout(handOff).
-		// Out of order, each message would start a goroutine, and a flood of
-		// them would fill the memory.
+		// Otherwise each message would start a goroutine, and a flood of them
+		// would fill the memory.
 		SetOrderMatters(true).
-		// The guard has delivered the message; paho acknowledges it.
+		// The guard has delivered the message already; paho acknowledges it.
 		SetDefaultPublishHandler(func(mqtt.Client, mqtt.Message) {}).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 			s.cause = err
@@ -119,9 +117,9 @@ func (s *Session) options(conn *guard, clientID string) *mqtt.ClientOptions {
 		})
 }
 
-// keep holds the first message on a topic that is waited for. AWS IoT may
-// deliver a message more than once, so that a second one is no news. It never
-// blocks: the connection is read from under it.
+// keep stores the first message on each of the session's topics. AWS IoT may deliver a
+// message more than once, so duplicates are dropped. It never blocks, since the reader
+// of the connection calls it.
 func (s *Session) keep(topic string, payload []byte) {
 	select {
 	case s.answers[topic] <- payload:
@@ -129,15 +127,15 @@ func (s *Session) keep(topic string, payload []byte) {
 	}
 }
 
-// Subscribe asks for the topics of the session at QoS 1 in one packet. Whether
-// they are granted is for [Session.Subscribed] to say. It fails only with ctx.
+// Subscribe asks for the topics of the session at QoS 1 in one packet. It fails only
+// when ctx ends; [Session.Subscribed] reports whether the topics were granted.
 func (s *Session) Subscribe(ctx context.Context) error {
 	filters := make(map[string]byte, len(s.topics))
 	for _, topic := range s.topics {
 		filters[topic] = qosAtLeastOnce
 	}
-	// The call ends when the connection is lost, too. It is waited for, because
-	// the acknowledgement may have come before the loss.
+	// The call also ends when the connection is lost. It is waited for even then,
+	// because the acknowledgement may have arrived before.
 	select {
 	case s.subscribed = <-s.start(func() mqtt.Token { return s.client.SubscribeMultiple(filters, nil) }):
 		return nil
@@ -169,12 +167,12 @@ func (s *Session) Subscribed(ctx context.Context) error {
 	return nil
 }
 
-// Publish sends payload to topic at QoS 1. It does not wait for PUBACK, which
-// AWS IoT may send after the answer. What came in before is forgotten: it cannot
-// be the answer to what is sent now.
+// Publish sends payload to topic at QoS 1. It does not wait for PUBACK, which AWS IoT
+// may send after the answer. Messages that arrived before are dropped: they cannot be
+// the answer to this one.
 //
-// It fails only with ctx. That the connection is lost is for [Session.Await] to
-// say: the answer may have come before the end.
+// It fails only when ctx ends. [Session.Await] reports a lost connection, since the
+// answer may have arrived before the loss.
 func (s *Session) Publish(ctx context.Context, topic string, payload []byte) error {
 	for _, answer := range s.answers {
 		select {
@@ -203,7 +201,7 @@ func (s *Session) Await(ctx context.Context, either, or string) (topic string, p
 	case <-s.lost:
 	case <-ctx.Done():
 	}
-	// An answer that arrived together with the end is an answer.
+	// An answer that arrived together with the end counts.
 	select {
 	case payload = <-s.answers[either]:
 		return either, payload, nil
@@ -214,8 +212,8 @@ func (s *Session) Await(ctx context.Context, either, or string) (topic string, p
 	}
 }
 
-// Close says goodbye and closes the connection, in the background: it returns
-// at once. [Session.Closed] tells when it is over.
+// Close sends DISCONNECT and closes the connection in the background: it returns at
+// once. [Session.Closed] tells when that is done.
 func (s *Session) Close() {
 	s.ending.Do(func() {
 		go func() {
@@ -225,16 +223,16 @@ func (s *Session) Close() {
 	})
 }
 
-// Closed is closed when the goodbye begun by [Session.Close] is over.
+// Closed returns a channel that is closed when the connection is.
 func (s *Session) Closed() <-chan struct{} { return s.closed }
 
-// abort drops the connection without a word, and with it every read and write
-// that is under way.
+// abort closes the connection without DISCONNECT, which ends every read and write in
+// progress.
 func (s *Session) abort() {
 	s.ending.Do(func() {
 		defer close(s.closed)
-		// Closing a TLS connection would try to write an alert first, and
-		// wait for a network that does not take it.
+		// Closing a TLS connection would first try to write an alert, and wait
+		// for a network that may not take it.
 		if conn, ok := s.conn.(interface{ NetConn() net.Conn }); ok {
 			conn.NetConn().Close()
 		}
@@ -243,15 +241,16 @@ func (s *Session) abort() {
 	})
 }
 
-// start runs a call of paho beside its caller, because it blocks while the
-// connection takes nothing, and for a moment more when it is gone.
+// start runs a call of paho in a goroutine, because it blocks while the connection
+// accepts no data, and for up to handOff after the connection is lost.
 func (s *Session) start(call func() mqtt.Token) <-chan mqtt.Token {
 	tokens := make(chan mqtt.Token, 1)
 	go func() { tokens <- call() }()
 	return tokens
 }
 
-// wait waits for done, which wins over an end that came together with it.
+// wait waits until done is closed, or the connection or ctx ends. If both happen at
+// once, done wins.
 func (s *Session) wait(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -267,8 +266,8 @@ func (s *Session) wait(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// broken returns why the connection is gone when paho says no more than that
-// it is, and err if it is not gone after all.
+// broken returns why the connection was lost, since paho's err says only that it was. It
+// returns err if the connection was not lost after all.
 func (s *Session) broken(ctx context.Context, err error) error {
 	select {
 	case <-s.lost:
@@ -280,8 +279,8 @@ func (s *Session) broken(ctx context.Context, err error) error {
 	}
 }
 
-// ended tells why a wait is over, and drops the connection if it was the
-// context: an answer that comes later must not meet the next request.
+// ended returns why a wait has ended. If it was ctx, it closes the connection: an answer
+// that arrives later must not be taken for the answer to the next request.
 func (s *Session) ended(ctx context.Context) error {
 	select {
 	case <-s.lost:

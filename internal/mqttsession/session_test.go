@@ -46,7 +46,6 @@ func (s *server) reads(kind byte) packets.ControlPacket {
 	header := map[byte]any{
 		packets.Connect: &packets.ConnectPacket{}, packets.Subscribe: &packets.SubscribePacket{},
 		packets.Publish: &packets.PublishPacket{}, packets.Puback: &packets.PubackPacket{}, packets.Disconnect: &packets.DisconnectPacket{},
-		packets.Pingreq: &packets.PingreqPacket{},
 	}[kind]
 	require.IsType(s.t, header, packet)
 	return packet
@@ -280,11 +279,13 @@ func exchange(t *testing.T, answer func(s *server)) (topic, payload string, err 
 		s.reads(packets.Publish)
 		answer(s)
 	})
-	session, err := mqttsession.Open(t.Context(), conn, "client-1", accepted, rejected)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	session, err := mqttsession.Open(ctx, conn, "client-1", accepted, rejected)
 	require.NoError(t, err)
 	defer session.Close()
-	require.NoError(t, session.Publish(t.Context(), "$aws/certificates/create/json", nil))
-	topic, got, err := session.Await(t.Context(), accepted, rejected)
+	require.NoError(t, session.Publish(ctx, "$aws/certificates/create/json", nil))
+	topic, got, err := session.Await(ctx, accepted, rejected)
 	return topic, string(got), err
 }
 
@@ -401,7 +402,11 @@ func TestASessionThatOutlivesItsKeepAlive(t *testing.T) {
 		topic, payload, err := exchange(t, func(s *server) {
 			last := time.Now()
 			for range 5 {
-				s.reads(packets.Pingreq)
+				packet, err := packets.ReadPacket(s)
+				if err != nil {
+					return // the client has left, and tells why
+				}
+				assert.IsType(t, &packets.PingreqPacket{}, packet)
 				assert.Less(t, time.Since(last), 90*time.Second)
 				last = time.Now()
 				s.sends(0xd0, 0)
@@ -514,8 +519,13 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
 		<-time.After(time.Second) // less than the keep-alive, after which paho gives up by itself
-		stacks := make([]byte, 1<<20)
-		require.NotContains(t, string(stacks[:runtime.Stack(stacks, true)]), "github.com/eclipse/paho%2emqtt%2egolang.")
+		stacks := make([]byte, 4<<20)
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			// Outside of the bubble, another test may be saying goodbye still.
+			if strings.Contains(stack, "synctest bubble") {
+				require.NotContains(t, stack, "github.com/eclipse/paho%2emqtt%2egolang.")
+			}
+		}
 	})
 }
 

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// refusal is what this package itself has against a directory, a file or a name.
-// Its reason says all there is to say.
+// refusal is an objection of this package itself to a directory, a file or a name. Its
+// reason needs no further advice.
 type refusal struct {
 	kind   error // for errors.Is
 	reason string
@@ -19,8 +19,8 @@ func (r *refusal) Error() string { return r.reason }
 
 func (r *refusal) Unwrap() error { return r.kind }
 
-// explain puts the whole path into an error of os, which knows only that below
-// the directory, and says what to do.
+// explain puts the whole path into an error of os, which knows only the name within the
+// directory, and says what to do.
 func explain(op, path string, err error) error {
 	switch e := err.(type) {
 	case *fs.PathError:
@@ -41,7 +41,7 @@ func advise(err error) string {
 	case errors.As(err, &refused):
 		return ""
 	case errors.Is(err, fs.ErrPermission):
-		return "the user of this program must own the directory and be able to write there"
+		return "the user of this program must own the directory and be able to write to it"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "make room on its file system"
 	case errors.Is(err, syscall.EROFS):

@@ -9,13 +9,13 @@ import (
 	"os"
 )
 
-// MaxFileSize is the most that a file may hold, in bytes.
+// MaxFileSize is the largest file, in bytes.
 const MaxFileSize = 1 << 20
 
 var errTooLarge = &refusal{fs.ErrInvalid, fmt.Sprintf("more than %d bytes", MaxFileSize)}
 
-// Read returns what the file name holds, and wraps [fs.ErrNotExist] if there is
-// none.
+// Read returns the content of the file name. The error wraps [fs.ErrNotExist] if there
+// is none.
 func (d *Dir) Read(name string) ([]byte, error) {
 	data, err := d.read(name)
 	if err != nil {
@@ -43,10 +43,10 @@ func (d *Dir) read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// Write makes data what the file name holds. When it returns nil, that is on the
-// disk; when it does not, or never returns, the file holds the old or the new,
-// whole. Of the writers of a directory only one may be at work: a temporary file
-// that Write finds is that of a writer that crashed, and goes.
+// Write replaces the content of the file name by data. When it returns nil, the data are
+// on the disk. When it fails or never returns, the file has the old content or the new,
+// whole. Only one Write in a directory may run at a time: it takes a temporary file that
+// it finds for one left by a crash, and removes it.
 func (d *Dir) Write(name string, data []byte) error {
 	if err := d.write(name, data); err != nil {
 		return explain("write", d.file(name), err)
@@ -87,21 +87,21 @@ func (d *Dir) writeTemporary(data []byte) error {
 	return cmp.Or(err, file.Close())
 }
 
-// create makes the file name, which must not be there.
+// create creates the file name, which must not exist.
 func (d *Dir) create(name string) (*os.File, error) {
 	const ownerOnly = 0o600
 	file, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, ownerOnly)
 	if err != nil {
 		return nil, err
 	}
-	if err := file.Chmod(ownerOnly); err != nil { // what a umask took
+	if err := file.Chmod(ownerOnly); err != nil { // a umask may have taken more away
 		file.Close()
 		return nil, err
 	}
 	return file, nil
 }
 
-// MakeLockFile makes the empty file name if there is none, and returns its path.
+// MakeLockFile creates the empty file name if there is none, and returns its path.
 func (d *Dir) MakeLockFile(name string) (path string, err error) {
 	err = d.checkRegular(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +124,7 @@ func (d *Dir) makeEmpty(name string) error {
 	return file.Close()
 }
 
-// Remove removes the file name. When it returns nil there is none, and that is on
+// Remove removes the file name, if there is one. When it returns nil, the removal is on
 // the disk.
 func (d *Dir) Remove(name string) error {
 	if err := d.remove(name); err != nil {
@@ -141,5 +141,5 @@ func (d *Dir) remove(name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return d.sync() // where there was none, too: who removed it may have crashed here
+	return d.sync() // even if there was none: an earlier Remove may have crashed before this line
 }

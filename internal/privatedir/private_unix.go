@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// checkPrivate refuses a directory that others can write: its owner can, and a
-// sticky bit only keeps them from removing what is there.
+// checkPrivate refuses a directory that others can write to. That includes its owner,
+// and directories with a sticky bit, which only keeps others from removing files.
 func checkPrivate(path string, info fs.FileInfo) error {
 	owner, user := int(info.Sys().(*syscall.Stat_t).Uid), os.Geteuid()
 	if othersCanWrite(info) {
-		return &refusal{fs.ErrPermission, fmt.Sprintf("others can write this directory (mode %v): %s", info.Mode(), makePrivate(path, owner, user, modeless(path)))}
+		return &refusal{fs.ErrPermission, fmt.Sprintf("others can write to this directory (mode %v): %s", info.Mode(), makePrivate(path, owner, user, modeless(path)))}
 	}
 	if owner != user && owner != 0 {
 		return &refusal{fs.ErrPermission, fmt.Sprintf("this directory belongs to user %d, but this program runs as user %d: chown it", owner, user)}
@@ -29,7 +29,7 @@ func checkMade(path string) error {
 	if err != nil || !othersCanWrite(info) {
 		return err
 	}
-	return &refusal{fs.ErrPermission, fmt.Sprintf("others can write this directory (mode %v): %s", info.Mode(), keepsNoModes("its file system", os.Geteuid()))}
+	return &refusal{fs.ErrPermission, fmt.Sprintf("others can write to this directory (mode %v): %s", info.Mode(), keepsNoModes("its file system", os.Geteuid()))}
 }
 
 func othersCanWrite(info fs.FileInfo) bool {

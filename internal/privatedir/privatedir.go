@@ -1,5 +1,5 @@
-// Package privatedir keeps small secret files in a directory that nobody else
-// can write. A file is there whole or not at all, after a crash too.
+// Package privatedir keeps small secret files in a directory that nobody else can
+// write to. A file is there whole or not at all, even after a crash.
 package privatedir
 
 import (
@@ -11,15 +11,15 @@ import (
 	"path/filepath"
 )
 
-// Dir is an open directory. It stays the same one when its path is renamed.
+// Dir is an open directory. It stays the same directory when its path is renamed.
 type Dir struct {
 	root *os.Root
 	path string
 }
 
-// Open opens the directory at path, which wraps [fs.ErrNotExist] if there is
-// none. On Unix it refuses, with [fs.ErrPermission], a directory that anyone but
-// root and the user of this process can write.
+// Open opens the directory at path. The error wraps [fs.ErrNotExist] if there is none.
+// On Unix, Open refuses with [fs.ErrPermission] a directory that anyone except root
+// and the user of this process can write to.
 func Open(path string) (*Dir, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -36,9 +36,9 @@ func Open(path string) (*Dir, error) {
 	return &Dir{root, filepath.Clean(path)}, nil
 }
 
-// Create opens the directory at path, and makes it if there is none. It does not
-// make the parent: where that is missing, a file system is probably not mounted,
-// and what was written below it would be gone at the next boot.
+// Create opens the directory at path, and creates it if there is none. It does not
+// create the parent: if that is missing, its file system is probably not mounted, and
+// what was written there would be gone at the next boot.
 func Create(path string) (*Dir, error) {
 	d, err := Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,12 +57,13 @@ func Create(path string) (*Dir, error) {
 	return d, nil
 }
 
-// makeDirectory takes it well when another process is faster.
+// makeDirectory creates the directory. It is no error if another process has just done
+// so.
 func makeDirectory(path string) error {
 	const ownerOnly = 0o700
 	err := os.Mkdir(path, ownerOnly)
 	if err == nil {
-		err = os.Chmod(path, ownerOnly) // what a umask took
+		err = os.Chmod(path, ownerOnly) // a umask may have taken more away
 	}
 	if err == nil {
 		err = checkMade(path)
@@ -71,14 +72,14 @@ func makeDirectory(path string) error {
 	case err == nil, errors.Is(err, fs.ErrExist):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: the directory above it must be there: is its file system mounted?", explain("mkdir", path, err))
+		return fmt.Errorf("%w: the directory above it must exist: is its file system mounted?", explain("mkdir", path, err))
 	default:
 		return explain("mkdir", path, err)
 	}
 }
 
-// persist makes the directory itself outlive a crash. An empty one may have been
-// made by a process that ended before it came to that.
+// persist syncs the parent of an empty directory, so that the directory itself survives
+// a crash: the process that created it may have ended before it could.
 func (d *Dir) persist() error {
 	self, err := d.root.Open(".")
 	if err != nil {
@@ -93,7 +94,7 @@ func (d *Dir) persist() error {
 	}
 	parent, err := os.Open(filepath.Dir(d.path))
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // who may not list the parent cannot do more
+		return nil // a parent that cannot be listed cannot be synced either
 	}
 	if err != nil {
 		return explain("open", filepath.Dir(d.path), err)
@@ -105,13 +106,14 @@ func (d *Dir) persist() error {
 	return nil
 }
 
-// Close ends the use of d.
+// Close closes the directory.
 func (d *Dir) Close() error { return d.root.Close() }
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-// checkRegular refuses what is not a file, a symbolic link too. Others cannot
-// change that between the check and the use: they cannot write the directory.
+// checkRegular refuses anything that is not a regular file, including a symbolic link.
+// Nobody else can replace the file between the check and its use, since nobody else
+// can write to the directory.
 func (d *Dir) checkRegular(name string) error {
 	info, err := d.root.Lstat(name)
 	switch {
@@ -120,11 +122,11 @@ func (d *Dir) checkRegular(name string) error {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return &refusal{fs.ErrInvalid, "this is a symbolic link: put the file itself there"}
 	default:
-		return &refusal{fs.ErrInvalid, fmt.Sprintf("this is not a file (type %v): take it away", info.Mode().Type())}
+		return &refusal{fs.ErrInvalid, fmt.Sprintf("this is not a file (type %v): remove it", info.Mode().Type())}
 	}
 }
 
-// sync makes what happened to the directory's entries durable.
+// sync makes changes to the directory's entries durable.
 func (d *Dir) sync() error {
 	self, err := d.root.Open(".")
 	if err != nil {

@@ -4,6 +4,6 @@ package privatedir
 
 import "os"
 
-// syncDirectory does nothing: a directory that is open for reading cannot be
-// flushed here.
+// syncDirectory does nothing: here, a directory that is open for reading cannot be
+// synced.
 func syncDirectory(*os.File) error { return nil }

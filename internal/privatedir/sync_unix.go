@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// syncDirectory makes the entries of directory durable. There are file systems
-// that cannot be told to, and say so with EINVAL (POSIX, fsync) or that it is
-// not supported.
+// syncDirectory makes the entries of directory durable. Some file systems cannot sync a
+// directory, and answer with EINVAL (POSIX, fsync) or ENOTSUP; that is not an error.
 func syncDirectory(directory *os.File) error {
 	err := directory.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {

@@ -15,8 +15,8 @@ import (
 // maxHeader is how many bytes an answer to CONNECT may have.
 const maxHeader = 64 << 10
 
-// openCONNECT makes conn a tunnel to address with HTTP's CONNECT (RFC 9110, section
-// 9.3.6). It reads nothing behind the header of the answer: that belongs to address.
+// openCONNECT turns conn into a tunnel to address with HTTP's CONNECT (RFC 9110, section
+// 9.3.6). It reads nothing after the header of the answer: that comes from address.
 func openCONNECT(conn net.Conn, u *url.URL, address string) error {
 	credentials := basicCredentials(u)
 	request := &http.Request{
@@ -41,24 +41,29 @@ func openCONNECT(conn net.Conn, u *url.URL, address string) error {
 	case errors.Is(err, errHeaderTooLong):
 		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
 	default:
-		// The parser quotes what it cannot read, and a proxy may send back the
-		// credentials it was sent.
+		// The parser's error quotes what it cannot read, and a proxy may send back the
+		// credentials that it was sent.
 		return fmt.Errorf("%w: not HTTP", ErrBadAnswer)
 	}
 	// response.Body stays open: closing it would read from the tunnel.
 	if response.StatusCode/100 == 2 {
 		return nil
 	}
-	return &RefusedError{
+	hidden := secretsOf(u, credentials)
+	refused := &RefusedError{
 		Address:          address,
 		StatusCode:       response.StatusCode,
-		Status:           reason(response, u, credentials),
+		Status:           reason(response, hidden),
 		CredentialsGiven: credentials != "",
 	}
+	if response.StatusCode == http.StatusProxyAuthRequired {
+		refused.Offered = offered(response.Header, hidden)
+	}
+	return refused
 }
 
-// basicCredentials returns what RFC 7617 calls the user-pass in base64, "" if u has
-// neither user nor password.
+// basicCredentials returns user and password as RFC 7617 encodes them, or "" if u has
+// neither.
 func basicCredentials(u *url.URL) string {
 	if u.User == nil {
 		return ""
@@ -67,26 +72,20 @@ func basicCredentials(u *url.URL) string {
 	return base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
 }
 
-// reason returns the reason phrase of response fit for [RefusedError.Status].
-func reason(response *http.Response, u *url.URL, credentials string) string {
+// reason returns the reason phrase of response in the form of [RefusedError.Status],
+// without the proxy's user and password.
+func reason(response *http.Response, hidden secrets) string {
 	phrase := strings.TrimSpace(strings.TrimPrefix(response.Status, strconv.Itoa(response.StatusCode)))
-	secrets := []string{credentials}
-	if u.User != nil {
-		password, _ := u.User.Password()
-		secrets = append(secrets, u.User.Username(), password)
-	}
-	for _, secret := range secrets {
-		if secret != "" && strings.Contains(phrase, secret) {
-			phrase = http.StatusText(response.StatusCode)
-		}
+	if hidden.in(phrase) {
+		phrase = http.StatusText(response.StatusCode)
 	}
 	return strconv.Quote(phrase[:min(len(phrase), maxStatus)])
 }
 
 var errHeaderTooLong = fmt.Errorf("header longer than %d KiB", maxHeader>>10)
 
-// headerReader reads a byte at a time, so that a [bufio.Reader] on top of it takes
-// none that follow the header, and no more than left.
+// headerReader reads one byte at a time, so that a [bufio.Reader] on top of it reads
+// nothing after the header. It reads at most left bytes.
 type headerReader struct {
 	conn net.Conn
 	left int

@@ -2,10 +2,14 @@ package proxy
 
 import (
 	"bufio"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,8 +45,40 @@ func TestCONNECTIsRefused(t *testing.T) {
 		{
 			"for want of credentials", "http://proxy.example:3128",
 			"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 2\r\n\r\nno",
-			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`}, false,
-			`proxy proxy.example:3128: refuses a tunnel to ` + endpoint + `: 407 "Proxy Authentication Required" (the proxy URL has no user and password)`,
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`, Offered: []string{`"Basic"`}}, false,
+			`proxy proxy.example:3128: refuses a tunnel to ` + endpoint + `: 407 "Proxy Authentication Required" (the proxy URL has no user and password, which would be sent as Basic; the proxy takes "Basic")`,
+		},
+		{
+			"for wrong credentials, and names Basic among others", given,
+			"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: NTLM\r\nproxy-authenticate: basic realm=\"a, NTLM\", Digest nonce = \"x\", qop=auth\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`, CredentialsGiven: true, Offered: []string{`"NTLM"`, `"Basic"`, `"Digest"`}}, false,
+			`(with the user and password of the proxy URL, sent as Basic; the proxy takes "NTLM", "Basic", "Digest")`,
+		},
+		{
+			"for another scheme than Basic", given,
+			"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM TlRMTVNTUAAC=\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`, CredentialsGiven: true, Offered: []string{`"Negotiate"`, `"NTLM"`}}, false,
+			`407 "Proxy Authentication Required"; the proxy takes "Negotiate", "NTLM", and this library speaks Basic only: connect through a relay on the device that speaks what the proxy takes, such as cntlm, or have the endpoint exempted from authentication`,
+		},
+		{
+			"for another scheme than Basic, and got nothing", "http://proxy.example:3128",
+			"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Digest realm=\"Basic\"\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"Proxy Authentication Required"`, Offered: []string{`"Digest"`}}, false,
+			"speaks Basic only",
+		},
+		{
+			"for a scheme that echoes the password, and ones that nobody knows", given,
+			"HTTP/1.1 407 No\r\nProxy-Authenticate: s3cret, \x9b31m, " + strings.Repeat("x", 99) + ", %61lice\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"No"`, CredentialsGiven: true, Offered: []string{`"\x9b31m"`, `"` + strings.Repeat("x", 20) + `"`}}, false, "",
+		},
+		{
+			"for too many schemes", given,
+			"HTTP/1.1 407 No\r\nProxy-Authenticate: a1,b2,c3,d4,e5,f6,g7,h8,i9,Basic\r\n\r\n",
+			RefusedError{StatusCode: 407, Status: `"No"`, CredentialsGiven: true, Offered: []string{`"a1"`, `"b2"`, `"c3"`, `"d4"`, `"e5"`, `"f6"`, `"g7"`, `"h8"`, `"Basic"`}}, false, "",
+		},
+		{
+			"by its rules, with schemes that say nothing there", given, "HTTP/1.1 403 Filtered\r\nProxy-Authenticate: NTLM\r\n\r\n",
+			RefusedError{StatusCode: 403, Status: `"Filtered"`, CredentialsGiven: true}, false, "",
 		},
 		{
 			"for wrong credentials", given, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
@@ -117,6 +153,59 @@ func TestCONNECTIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A proxy may show the URL it was given, or a part of it, in any of the ways in which
+// a URL or a form is written.
+func TestStatusThatEchoesWhatIsPercentEncoded(t *testing.T) {
+	const user, password = "al/ice", "pä s+w%@rd"
+	whole := url.UserPassword(user, password)
+	var everyByte string
+	for _, b := range []byte(password) {
+		everyByte += fmt.Sprintf("%%%02x", b)
+	}
+	for name, echo := range map[string]string{
+		"a query's password":              url.QueryEscape(password),
+		"a query's password, lower case":  strings.ToLower(url.QueryEscape(password)),
+		"a path's password":               url.PathEscape(password),
+		"a path's password, lower case":   strings.ToLower(url.PathEscape(password)),
+		"a query's user":                  url.QueryEscape(user),
+		"a query's user, lower case":      strings.ToLower(url.QueryEscape(user)),
+		"the user information":            whole.String(),
+		"the user information, lowercase": strings.ToLower(whole.String()),
+		"all of it encoded":               everyByte,
+		"the credentials of a header":     url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(user + ":" + password))),
+		"plain":                           password,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial := served(func(conn net.Conn) {
+					go silent(conn)
+					io.WriteString(conn, "HTTP/1.1 403 100% no% "+echo+"% here\r\n\r\n")
+				})
+				_, err := Dial(t.Context(), dial, &url.URL{Scheme: "http", Host: "proxy.example", User: whole}, endpoint, nil)
+				require.ErrorContains(t, err, `403 "Forbidden"`)
+				assert.NotContains(t, err.Error(), echo)
+			})
+		})
+	}
+}
+
+func FuzzChallenges(f *testing.F) {
+	f.Add("Basic realm=\"x\", NTLM")
+	f.Add(`Digest realm="a\", Basic", nonce=x,,Negotiate ===`)
+	f.Add("\"")
+	f.Fuzz(func(t *testing.T, field string) {
+		names := offered(http.Header{"Proxy-Authenticate": {field}}, secrets{"s3cret"})
+		assert.LessOrEqual(t, len(names), 8+5)
+		for _, name := range names {
+			plain, err := strconv.Unquote(name)
+			require.NoError(t, err)
+			assert.LessOrEqual(t, len(plain), 20)
+			assert.NotContains(t, plain, "s3cret")
+			assert.NotContains(t, plain, "=")
+		}
+	})
 }
 
 func TestCONNECTIsAnsweredByNoProxy(t *testing.T) {

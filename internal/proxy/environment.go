@@ -7,22 +7,23 @@ import (
 	"os"
 )
 
-// ErrEnvironment means that a variable of the environment is not the URL of a proxy.
-// Another attempt finds the same one.
+// ErrEnvironment means that an environment variable is not the URL of a proxy. Trying
+// again does not help.
 var ErrEnvironment = errors.New("not the URL of a proxy")
 
 // FromEnvironment returns the proxy that the environment names for address, a
-// host:port, or nil if it is to be reached directly.
+// host:port, or nil if address is to be reached directly.
 //
-// The proxy is the value of HTTPS_PROXY, else of ALL_PROXY: a URL, or a host:port,
-// which means an http proxy. NO_PROXY lists the exceptions to both, separated by
-// commas: a domain, which excepts what is below it, too, unless it begins with a dot
-// or "*."; an IP address; a network as 192.0.2.0/24; or "*" for everything. A domain
-// or an address may have a port behind it. A name outside of ASCII is not converted. Localhost and loopback addresses are always
-// excepted. A name in lower case goes before the same name in upper case. The
+// The proxy is the value of HTTPS_PROXY, or else of ALL_PROXY: a URL, or a host:port,
+// which means an http proxy. NO_PROXY lists exceptions to both, separated by commas: a
+// domain, which includes the names below it; an IP address; a network such as
+// 192.0.2.0/24; or "*" for everything. A domain that begins with a dot or "*." means only
+// the names below it. A domain or an address may be followed by a port. Names outside
+// ASCII are not converted. Localhost and loopback addresses are always excepted. The
+// lower-case name of a variable takes precedence over the upper-case name. The
 // environment is read at each call.
 //
-// A value that is no URL, or one that [Check] refuses, is [ErrEnvironment]. The error
+// If the value is not a URL that [Check] accepts, the error wraps [ErrEnvironment]. It
 // names the variable, never its value.
 func FromEnvironment(address string) (*url.URL, error) {
 	name, value := firstSet("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")

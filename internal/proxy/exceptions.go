@@ -8,8 +8,8 @@ import (
 
 // excepts reports whether address, a host:port, is to be reached without a proxy.
 //
-// The rules are those of golang.org/x/net/http/httpproxy, which is not used itself:
-// its tables for names outside of ASCII, which no endpoint needs, cost flash.
+// The rules are those of golang.org/x/net/http/httpproxy. That package is not used,
+// since its tables for names outside ASCII, which no endpoint needs, cost flash.
 func excepts(exceptions, address string) bool {
 	host, port, err := net.SplitHostPort(strings.ToLower(address))
 	if err != nil {
@@ -30,7 +30,8 @@ func excepts(exceptions, address string) bool {
 	return false
 }
 
-// matches reports whether an exception is about host, which is ip if that is not nil.
+// matches reports whether an exception covers host. If host is an address, ip is that
+// address; otherwise ip is nil.
 func matches(exception, host, port string, ip net.IP) bool {
 	if exception == "*" {
 		return true

@@ -1,8 +1,7 @@
 // Package proxy opens connections through HTTP CONNECT and SOCKS5 proxies.
 //
-// [Dial] goes through a proxy; [FromEnvironment] returns the one that the environment
-// names. No error of this package holds a proxy's user or
-// password; each names the proxy by host and port.
+// [Dial] connects through a proxy; [FromEnvironment] returns the one that the environment
+// names. No error of this package contains a proxy's user or password.
 package proxy
 
 import (
@@ -16,20 +15,20 @@ import (
 )
 
 // Dial returns a connection to address, a host:port, that runs through the proxy u,
-// which must be one that [Check] accepts. The proxy itself is reached by dial, at
-// port 80 (http), 443 (https) or 1080 (socks5, socks5h) if u names none.
+// which must be one that [Check] accepts. It reaches the proxy itself with dial, at port
+// 80 (http), 443 (https) or 1080 (socks5, socks5h) if u names none.
 //
-// An http proxy is asked with CONNECT; an https proxy likewise, inside TLS. tlsConfig
-// is for that TLS only, nil means the system's roots; it is cloned, and ServerName
-// and NextProtos are overwritten. A user and password go out as Basic authentication,
-// which an http or SOCKS5 proxy receives in clear text. The proxy resolves the host of
-// address, with socks5 as with socks5h, since a device behind a proxy often cannot.
+// An http proxy is sent CONNECT; so is an https proxy, inside TLS. tlsConfig is for that
+// TLS only; nil means the system's roots. It is cloned, and ServerName and NextProtos are
+// overwritten. User and password are sent as HTTP Basic or SOCKS5 authentication; unless
+// the proxy is https, they travel in clear text. The proxy resolves the host of address,
+// with socks5 as well as socks5h, since a device behind a proxy often cannot.
 //
-// Dial returns when ctx ends, with its error; afterwards ctx has no effect on the
-// connection, which has no deadline set. A proxy that refuses gives a [*RefusedError],
-// one that speaks another protocol [ErrBadAnswer], one that ends the connection
-// without an answer [io.ErrUnexpectedEOF]; errors of the network and of TLS survive
-// [errors.As].
+// When ctx ends, Dial returns its error. Once Dial has returned, ctx has no effect on the
+// connection, which has no deadline set. The error is a [*RefusedError] if the proxy
+// refuses, and wraps [ErrBadAnswer] if it speaks another protocol and
+// [io.ErrUnexpectedEOF] if it closes the connection without an answer. Errors of the
+// network and of TLS can be found with [errors.As].
 func Dial(ctx context.Context, dial tlsdial.DialFunc, u *url.URL, address string, tlsConfig *tls.Config) (net.Conn, error) {
 	if err := Check(u); err != nil {
 		return nil, err
@@ -39,8 +38,8 @@ func Dial(ctx context.Context, dial tlsdial.DialFunc, u *url.URL, address string
 		return nil, fmt.Errorf("proxy %s: %w", hostPort(u), err)
 	}
 
-	// Closing is the one thing that ends a Read, a Write and a TLS handshake alike
-	// and leaves no deadline to clear.
+	// Closing ends a Read, a Write and a TLS handshake alike, and leaves no deadline to
+	// clear.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	tunnel, err := open(ctx, conn, u, address, tlsConfig)
 	if !stop() {
@@ -53,7 +52,7 @@ func Dial(ctx context.Context, dial tlsdial.DialFunc, u *url.URL, address string
 	return tunnel, nil
 }
 
-// open makes conn, a fresh connection to the proxy u, a tunnel to address.
+// open turns conn, a new connection to the proxy u, into a tunnel to address.
 func open(ctx context.Context, conn net.Conn, u *url.URL, address string, tlsConfig *tls.Config) (net.Conn, error) {
 	switch u.Scheme {
 	case "socks5", "socks5h":
@@ -69,7 +68,8 @@ func open(ctx context.Context, conn net.Conn, u *url.URL, address string, tlsCon
 	}
 }
 
-// configFor returns base, or the system's roots if it is nil, for TLS with the proxy u.
+// configFor returns the configuration for TLS with the proxy u. If base is nil, it trusts
+// the system's roots.
 func configFor(u *url.URL, base *tls.Config) *tls.Config {
 	config := &tls.Config{}
 	if base != nil {

@@ -11,8 +11,8 @@ import (
 	netproxy "golang.org/x/net/proxy"
 )
 
-// openSOCKS5 makes conn a tunnel to address with SOCKS5 (RFC 1928), which has a user
-// and password sent as in RFC 1929.
+// openSOCKS5 turns conn into a tunnel to address with SOCKS5 (RFC 1928). User and
+// password are sent as RFC 1929 says.
 func openSOCKS5(conn net.Conn, u *url.URL, address string) error {
 	var auth *netproxy.Auth
 	if u.User != nil {
@@ -24,8 +24,8 @@ func openSOCKS5(conn net.Conn, u *url.URL, address string) error {
 	if err != nil {
 		return err
 	}
-	// Dial hands out conn as it is, without the wrapper that DialContext puts around
-	// it, and starts no goroutine. ctx ends it by closing conn.
+	// Unlike DialContext, Dial returns conn without a wrapper and starts no goroutine.
+	// When the context ends, the caller closes conn, which ends it.
 	_, err = dialer.Dial("tcp", address)
 	if err == nil {
 		return nil
@@ -33,7 +33,7 @@ func openSOCKS5(conn net.Conn, u *url.URL, address string) error {
 	if watched.err != nil {
 		return fmt.Errorf("waiting for the answer of SOCKS5: %w", watched.err)
 	}
-	// The operation's addresses are those of our own error.
+	// Our own error names the addresses already.
 	var operation *net.OpError
 	if errors.As(err, &operation) {
 		err = operation.Err
@@ -45,8 +45,8 @@ func openSOCKS5(conn net.Conn, u *url.URL, address string) error {
 	return &RefusedError{Address: address, Status: reply, CredentialsGiven: auth != nil}
 }
 
-// refusal returns the reply by which the proxy said no, and false if err is of
-// another kind. x/net tells them apart by their text alone.
+// refusal returns the reply with which the proxy refused, or false if err is of another
+// kind. x/net distinguishes them only by their text.
 func refusal(err error) (reply string, refused bool) {
 	text := err.Error()
 	if text == noMethod || text == loginFailed {
@@ -55,7 +55,7 @@ func refusal(err error) (reply string, refused bool) {
 	return strings.CutPrefix(text, "unknown error ")
 }
 
-// openedConn is a dialer that has dialled.
+// openedConn is a dialer that returns a connection that is already open.
 type openedConn struct{ conn net.Conn }
 
 func (o openedConn) Dial(string, string) (net.Conn, error) { return o.conn, nil }

@@ -21,16 +21,17 @@ var defaultPorts = map[string]string{
 // section 2).
 const maxSOCKS5Credential = 255
 
-// Check returns an error that says what is wrong with u as the URL of a proxy, nil if
-// nothing is. The scheme is http, https, socks5 or socks5h; there is a host, a port
-// from 1 to 65535 if any, and no path, query or fragment; a user and password are
-// such as the scheme can send.
+// Check returns an error that says why u is not the URL of a proxy, or nil. The scheme
+// must be http, https, socks5 or socks5h; there must be a host, and no path, query or
+// fragment; a port must be from 1 to 65535; and the scheme must be able to send the user
+// and password.
 func Check(u *url.URL) error {
 	if u == nil {
 		return errors.New("proxy URL is nil")
 	}
-	// Once an unescaped "/", "?" or "#" in a password has split the URL in the wrong
-	// place, any part of it may hold the password: nothing is printed before this.
+	// If an unescaped "/", "?" or "#" in a password has split the URL in the wrong place,
+	// any part of it may contain the password. So this check comes before all that print
+	// a part of the URL.
 	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return errors.New("proxy URL has a path, a query or a fragment; it is scheme://user:password@host:port, with special characters in user and password percent-encoded")
 	}

@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// watchedConn remembers why it could not be read or written. The parsers on top of it
-// report a lost connection and a malformed answer in the same breath.
+// watchedConn remembers why reading or writing it failed. The parsers on top of it do
+// not distinguish a lost connection from a malformed answer.
 type watchedConn struct {
 	net.Conn
 	err error

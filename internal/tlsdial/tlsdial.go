@@ -1,4 +1,5 @@
-// Package tlsdial opens TLS connections under a context that always wins.
+// Package tlsdial opens TLS connections, and returns when the context ends whatever the
+// dialer or the key do.
 package tlsdial
 
 import (
@@ -13,7 +14,18 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 // HandshakeError is what kept TLS from being agreed on a connection that was
 // open.
-type HandshakeError struct{ Err error }
+type HandshakeError struct {
+	Err error
+
+	// Local is a handshake that ended by a decision of this side: no reading or
+	// writing failed, and the server sent no alert. crypto/tls often says so in a
+	// plain error. Time does not change it.
+	Local bool
+
+	// Unsent is one that ended before anything was sent, which the configuration is
+	// to blame for.
+	Unsent bool
+}
 
 func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Err.Error() }
 
@@ -28,8 +40,9 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, config)
-	// A client's key in hardware signs in here, and may take its time or hang.
+	watched := &watchedConn{Conn: raw}
+	conn := tls.Client(watched, config)
+	// A client key in hardware signs during the handshake, and may be slow or hang.
 	shaken := make(chan error, 1)
 	go func() { shaken <- conn.HandshakeContext(ctx) }()
 	select {
@@ -42,15 +55,14 @@ func Dial(ctx context.Context, dial DialFunc, address string, config *tls.Config
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, &HandshakeError{err}
+		return nil, watched.explain(err)
 	}
 	return conn, nil
 }
 
-// bound returns dial, made to end with its context even if it does not look at
-// it: a modem's driver that knows no contexts must not hang a device. The
-// connection such a driver comes back with later is closed. A nil connection
-// without an error is an error.
+// bound returns a dial that ends with its context even if the given one ignores it: a
+// modem driver that knows no contexts must not hang a device. A connection that it
+// returns later is closed. A nil connection without an error is an error.
 func bound(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		type result struct {

@@ -10,12 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// boards are the targets that the library is measured for, with their settings.
+var boards = []string{"amd64", "arm/GOARM=6", "arm64", "mipsle/GOMIPS=softfloat", "riscv64"}
+
 // BenchmarkFootprint builds the programs of testdata/footprint for small boards. It
 // reports the size of the one that uses this library, in MB of 10^6 bytes, and how
 // much larger that is than the same exchange written by hand on paho.mqtt.golang,
 // crypto/tls and encoding/json.
 func BenchmarkFootprint(b *testing.B) {
-	for _, target := range []string{"amd64", "arm/GOARM=6", "arm64", "mipsle/GOMIPS=softfloat", "riscv64"} {
+	for _, target := range boards {
 		architecture, setting, _ := strings.Cut(target, "/")
 		b.Run(architecture, func(b *testing.B) {
 			for b.Loop() {
@@ -31,21 +34,21 @@ func BenchmarkFootprint(b *testing.B) {
 }
 
 // sizeOf returns the size of a program for Linux, in MB.
-func sizeOf(b *testing.B, program string, environment ...string) float64 {
-	b.Helper()
-	info, err := os.Stat(buildFootprint(b, program, append(environment, "GOOS=linux")...))
-	require.NoError(b, err)
+func sizeOf(t testing.TB, program string, environment ...string) float64 {
+	t.Helper()
+	info, err := os.Stat(buildFootprint(t, program, append(environment, "GOOS=linux")...))
+	require.NoError(t, err)
 	return float64(info.Size()) / 1e6
 }
 
 // buildFootprint builds a program of testdata/footprint, as one would for a device,
 // and returns its path.
-func buildFootprint(b *testing.B, program string, environment ...string) string {
-	b.Helper()
-	binary := filepath.Join(b.TempDir(), program)
-	build := exec.CommandContext(b.Context(), "go", "build", "-ldflags", "-s -w", "-o", binary, "./testdata/footprint/"+program)
+func buildFootprint(t testing.TB, program string, environment ...string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), program)
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", binary, "./testdata/footprint/"+program)
 	build.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
 	output, err := build.CombinedOutput()
-	require.NoError(b, err, "%s", output)
+	require.NoError(t, err, "%s", output)
 	return binary
 }

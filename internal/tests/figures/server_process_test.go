@@ -49,48 +49,48 @@ func TestServerProcess(t *testing.T) {
 }
 
 // startServerProcess starts an endpoint that ends with the benchmark.
-func startServerProcess(b *testing.B) serverProcess {
-	b.Helper()
+func startServerProcess(t testing.TB) serverProcess {
+	t.Helper()
 	process := provtest.Process(context.Background(), "TestServerProcess", serverOrder+"=1") // it ends with its input
 	process.Stderr = os.Stderr
 	stdin, err := process.StdinPipe()
-	require.NoError(b, err)
+	require.NoError(t, err)
 	stdout, err := process.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, process.Start())
-	b.Cleanup(func() {
+	require.NoError(t, err)
+	require.NoError(t, process.Start())
+	t.Cleanup(func() {
 		stdin.Close()
 		process.Wait()
 	})
 	server := serverProcess{stdin: stdin, stdout: bufio.NewScanner(stdout)}
-	server.endpoint = server.line(b)
-	server.pfx, err = base64.StdEncoding.DecodeString(server.line(b))
-	require.NoError(b, err)
+	server.endpoint = server.line(t)
+	server.pfx, err = base64.StdEncoding.DecodeString(server.line(t))
+	require.NoError(t, err)
 	server.claim, err = fleetprov.ParsePFX(server.pfx, provtest.Password)
-	require.NoError(b, err)
+	require.NoError(t, err)
 	return server
 }
 
-func (s serverProcess) line(b *testing.B) string {
-	b.Helper()
-	require.True(b, s.stdout.Scan(), "%v", s.stdout.Err())
+func (s serverProcess) line(t testing.TB) string {
+	t.Helper()
+	require.True(t, s.stdout.Scan(), "%v", s.stdout.Err())
 	return s.stdout.Text()
 }
 
 // memory is what the endpoint has in use, in bytes.
-func (s serverProcess) memory(b *testing.B) float64 {
-	b.Helper()
+func (s serverProcess) memory(t testing.TB) float64 {
+	t.Helper()
 	fmt.Fprintln(s.stdin)
-	memory, err := strconv.ParseFloat(s.line(b), 64)
-	require.NoError(b, err)
+	memory, err := strconv.ParseFloat(s.line(t), 64)
+	require.NoError(t, err)
 	return memory
 }
 
 // tlsConfig is what the claim connects with.
-func (s serverProcess) tlsConfig(b *testing.B) *tls.Config {
-	b.Helper()
+func (s serverProcess) tlsConfig(t testing.TB) *tls.Config {
+	t.Helper()
 	key, leaf, roots, err := pkcs12.DecodeChain(s.pfx, provtest.Password)
-	require.NoError(b, err)
+	require.NoError(t, err)
 	config := &tls.Config{
 		RootCAs:      x509.NewCertPool(),
 		Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}},
@@ -102,9 +102,9 @@ func (s serverProcess) tlsConfig(b *testing.B) *tls.Config {
 	return config
 }
 
-func (s serverProcess) newProvisioner(b *testing.B, opts ...fleetprov.Option) *fleetprov.Provisioner {
-	b.Helper()
+func (s serverProcess) newProvisioner(t testing.TB, opts ...fleetprov.Option) *fleetprov.Provisioner {
+	t.Helper()
 	p, err := fleetprov.New(s.endpoint, provtest.Template, s.claim, opts...)
-	require.NoError(b, err)
+	require.NoError(t, err)
 	return p
 }

@@ -59,14 +59,14 @@ func (c *meteredConn) Close() error {
 
 // insideTLS provisions a device through a relay that ends TLS on both sides, and
 // returns how many bytes of MQTT there were.
-func (s serverProcess) insideTLS(b *testing.B, opts ...fleetprov.Option) (up, down float64) {
-	b.Helper()
+func (s serverProcess) insideTLS(t testing.TB, opts ...fleetprov.Option) (up, down float64) {
+	t.Helper()
 	ca := testca.New("a relay")
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")},
 		ClientAuth:   tls.RequireAnyClientCert,
 	})
-	require.NoError(b, err)
+	require.NoError(t, err)
 	defer listener.Close()
 	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, listener.Addr().String())
@@ -80,7 +80,7 @@ func (s serverProcess) insideTLS(b *testing.B, opts ...fleetprov.Option) (up, do
 			return
 		}
 		defer device.Close()
-		far, err := tls.Dial("tcp", s.endpoint, s.tlsConfig(b))
+		far, err := tls.Dial("tcp", s.endpoint, s.tlsConfig(t))
 		if err != nil {
 			return
 		}
@@ -88,8 +88,8 @@ func (s serverProcess) insideTLS(b *testing.B, opts ...fleetprov.Option) (up, do
 		io.Copy(mqtt.meter(far), device)
 		far.Close()
 	})
-	_, err = s.newProvisioner(b, append(opts, fleetprov.WithDialer(dial), fleetprov.WithRootCAs(ca.Pool()))...).Provision(b.Context(), nil)
-	require.NoError(b, err)
+	_, err = s.newProvisioner(t, append(opts, fleetprov.WithDialer(dial), fleetprov.WithRootCAs(ca.Pool()))...).Provision(t.Context(), nil)
+	require.NoError(t, err)
 	relay.Wait()
 	return float64(mqtt.up.Load()), float64(mqtt.down.Load())
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -311,4 +312,11 @@ func TestSealedFilesAreRead(t *testing.T) {
 	blocks[0].Headers = nil
 	assertDamaged(t, join(blocks), "without a digest")
 	assert.Equal(t, string(data), string(sealed(join(blocks))), "the fuzz test reads what it means to")
+}
+
+func TestTypeOfABlockIsQuoted(t *testing.T) {
+	credentials := &fleetprov.Credentials{CertificatePEM: provtest.PEM("\x1b[31m"+strings.Repeat("X", 9999), nil)}
+	_, err := credentials.TLSCertificate()
+	assert.ErrorContains(t, err, `"\x1b[31mXXX`)
+	assert.Less(t, len(err.Error()), 200)
 }

@@ -14,11 +14,11 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/amazonroots"
-	"github.com/fleetprov/fleetprov/internal/pfx"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -281,23 +281,25 @@ func TestPFXIsReadBack(t *testing.T) {
 func TestPFXWithAChain(t *testing.T) {
 	data, err := os.ReadFile(provtest.Root(t, "internal/pfx/testdata/chain-intermediate-rootca.p12"))
 	require.NoError(t, err)
-	bundle, err := pfx.Parse(data, "secret")
+	key, leaf, others, err := pkcs12.DecodeChain(data, "secret")
 	require.NoError(t, err)
-	require.Len(t, bundle.Chain, 1)
-	require.Len(t, bundle.Roots, 1)
+	require.Len(t, others, 2)
+	issuer, root := others[0], others[1]
 	credentials := &fleetprov.Credentials{
-		CertificatePEM: append(provtest.PEM("CERTIFICATE", bundle.Leaf.Raw), provtest.PEM("CERTIFICATE", bundle.Chain[0].Raw)...),
-		Roots:          bundle.Roots,
+		CertificatePEM: append(provtest.PEM("CERTIFICATE", leaf.Raw), provtest.PEM("CERTIFICATE", issuer.Raw)...),
+		Roots:          []*x509.Certificate{root},
 	}
-	require.NoError(t, credentials.SetPrivateKey(bundle.Key))
+	require.NoError(t, credentials.SetPrivateKey(key.(crypto.Signer)))
 	data, err = credentials.EncodePFX("device-p4ssword")
 	require.NoError(t, err)
 
-	again, err := pfx.Parse(data, "device-p4ssword")
+	_, again, inside, err := pkcs12.DecodeChain(data, "device-p4ssword")
 	require.NoError(t, err)
-	assert.Equal(t, bundle, again)
+	assert.Equal(t, leaf, again)
+	assert.Equal(t, others, inside)
 	identity, err := fleetprov.ParsePFX(data, "device-p4ssword")
 	require.NoError(t, err)
+	assert.Equal(t, credentials.Roots, identity.Roots())
 	var sent identityChain
 	server := fleetprovtest.NewUnstartedServer()
 	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, VerifyPeerCertificate: sent.record}

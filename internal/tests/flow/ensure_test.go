@@ -3,10 +3,12 @@ package flow_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -681,4 +683,25 @@ func FuzzStoredFiles(f *testing.F) {
 		_, err = c.TLSCertificate()
 		assert.NoError(t, err)
 	})
+}
+
+// AWS takes 128 KB of control characters as CBOR, and they take six times as much in a
+// file of credentials.
+func TestConfigurationTooLargeToBeStoredIsLeftOut(t *testing.T) {
+	text := strings.Repeat("<", 127<<10)
+	answer := append([]byte("\xa2\x69thingName\x68device-1\x73deviceConfiguration\xa1\x61k\x7a"), binary.BigEndian.AppendUint32(nil, uint32(len(text)))...)
+	server := provtest.NewServer(t)
+	server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Response: append(answer, text...)})
+	store := fleetprov.DirStore(filepath.Join(t.TempDir(), "identity"))
+	credentials, err := provtest.NewProvisioner(t, server, fleetprov.WithCBOR()).Ensure(provtest.Context(t), store, nil)
+	assertOp(t, fleetprovtest.OpRegisterThing, err)
+	assert.ErrorIs(t, err, fleetprov.ErrBadResponse)
+	assert.ErrorContains(t, err, "deviceConfiguration")
+	require.NotNil(t, credentials, "AWS has accepted them")
+	assert.Equal(t, "device-1", credentials.ThingName)
+	assert.Nil(t, credentials.DeviceConfiguration)
+
+	again, err := provtest.NewProvisioner(t, server, noDial(t)).Ensure(provtest.Context(t), store, nil)
+	require.NoError(t, err)
+	assert.Equal(t, credentials.CertificateID, again.CertificateID)
 }

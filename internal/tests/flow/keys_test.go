@@ -200,6 +200,37 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 	provtest.NoGoroutineLeft(t)
 }
 
+// A certificate signing request alone would pass, and the device could not connect with
+// the certificate that it gets.
+func TestRSAKeyWithoutPSS(t *testing.T) {
+	server := provtest.NewServer(t)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	mechanism := errors.New("CKR_MECHANISM_INVALID")
+	provisioner := provtest.NewProvisioner(t, server, fleetprov.WithPrivateKey(&pkcs1Key{rsaKey, mechanism}), provtest.OneAttempt)
+	credentials, err := provisioner.Provision(provtest.Context(t), nil)
+	assert.Nil(t, credentials)
+	assertOp(t, fleetprovtest.OpCreateCertificateFromCSR, err)
+	assert.ErrorIs(t, err, mechanism)
+	assert.ErrorContains(t, err, "the device's private key: TLS 1.3 needs RSA-PSS")
+	assert.False(t, fleetprov.Retryable(err))
+	assert.NotErrorIs(t, err, fleetprov.ErrConnectionLost)
+	assert.Empty(t, server.Certificates(), "nothing was asked for")
+}
+
+// pkcs1Key is a key in a token that knows PKCS #1 signatures only.
+type pkcs1Key struct {
+	crypto.Signer
+	says error
+}
+
+func (k *pkcs1Key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, pss := opts.(*rsa.PSSOptions); pss {
+		return nil, k.says
+	}
+	return k.Signer.Sign(random, digest, opts)
+}
+
 func TestKeyThatTakesForEver(t *testing.T) {
 	server := provtest.NewServer(t)
 	ctx, cancel := context.WithCancel(provtest.Context(t))

@@ -18,7 +18,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/testca"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
@@ -141,9 +140,10 @@ func TestAStoreThatHangsAfterTheContextHasEnded(t *testing.T) {
 func expiring(t *testing.T, notAfter time.Time) []byte {
 	t.Helper()
 	certificate := testca.New("a device authority").Client("device", testca.Validity{NotAfter: notAfter})
-	file := credfile.File{ThingName: "device-1", CertificateID: "of another time", Chain: certificate.Certificate,
-		Key: certificate.PrivateKey.(crypto.Signer), Endpoint: "localhost:8883"}
-	data, err := file.Marshal()
+	credentials := &fleetprov.Credentials{ThingName: "device-1", CertificateID: "of another time",
+		CertificatePEM: provtest.PEM("CERTIFICATE", certificate.Certificate[0]), Endpoint: "localhost:8883"}
+	require.NoError(t, credentials.SetPrivateKey(certificate.PrivateKey.(crypto.Signer)))
+	data, err := credentials.MarshalPEM()
 	require.NoError(t, err)
 	return data
 }
@@ -265,7 +265,7 @@ func TestDamageThatCannotBeSetAside(t *testing.T) {
 				}
 				return nil
 			}
-			credentials, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(provtest.Context(t), store, nil)
+			credentials, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t), provtest.OneAttempt).Ensure(provtest.Context(t), store, nil)
 			assert.Nil(t, credentials)
 			assertOp(t, fleetprovtest.Op(fleetprov.OpStore), err)
 			assert.ErrorIs(t, err, syscall.ENOSPC)

@@ -24,13 +24,13 @@ import (
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
-var updateAPI = flag.Bool("update", false, "write api.txt anew")
+var update = flag.Bool("update", false, "write what is checked anew: api.txt, and the graph in docs/architecture.md")
 
 // A change of the public API shows in a change of api.txt.
 func TestAPIIsThatOfItsListing(t *testing.T) {
 	file := provtest.Root(t, "api.txt")
 	listing := strings.Join(apiOf(t, provtest.ModulePath, provtest.ModulePath+"/fleetprovtest"), "\n") + "\n"
-	if *updateAPI {
+	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(listing), 0o644))
 	}
 	listed, err := os.ReadFile(file)

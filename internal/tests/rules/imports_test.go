@@ -107,9 +107,9 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "internal/amazonroots",
-		importers: []string{"internal/iotendpoint"},
+		importers: []string{"internal/diagnosis", "internal/iotendpoint"},
 		tests:     []string{"internal/tests/flow"},
-		reason:    "trust in an endpoint is built in one place, and a test looks whether all of Amazon's roots are there",
+		reason:    "trust in an endpoint is built in one place, diagnosis tells Amazon's roots from those of a box that inspects TLS, and a test looks whether all of Amazon's roots are there",
 	},
 	{
 		imported:  "internal/keys",
@@ -164,7 +164,14 @@ var importRules = []importRule{
 	{
 		imported:  "internal/credfile",
 		importers: []string{".", "internal/journal"},
+		tests:     []string{"internal/tests/flow"},
 		reason:    "a journal is a record in front of credentials as their file has them",
+	},
+	{
+		imported:  "internal/pfx",
+		importers: []string{"."},
+		tests:     []string{"internal/tests/flow"},
+		reason:    "a claim is opened in one place, and a test makes odd ones with it",
 	},
 	{
 		imported:  "internal/...",
