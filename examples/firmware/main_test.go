@@ -116,7 +116,7 @@ func TestActivationMayLag(t *testing.T) {
 	t.Parallel()
 	server, environment, flags := aws(t, func(s *fleetprovtest.Server) { s.ActivationLag = 2 * time.Second })
 	f := start(t, environment, flags...)
-	f.complains("connecting as 0042: EOF: check that the certificate is active")
+	f.complains("connecting as 0042: network Error : EOF: check that the certificate is active")
 	f.shows(1, topic)
 	f.end()
 	assert.Len(t, server.Certificates(), 1, "the device has not asked for another one")
