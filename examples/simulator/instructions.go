@@ -27,11 +27,10 @@ With this library, in the directory of its repository:
   AWS_HOSTNAME={{.Host}}:{{.Port}} TEMPLATE_NAME={{.Template}} IDENTITY_PASSWORD={{quote .Password}} \
     go run ./examples/provisioning -pfx {{path "claim_identity.pfx"}} -out {{path "device"}}{{range .Parameters}} -param {{quote .}}=0001{{end}}
 
-With the AWS IoT Device SDK for Python v2, in the directory of its sample fleetprovisioning.py:
+With AWS's Common Runtime for Python, which is the package python3-awscrt of Debian, and which
+the AWS IoT Device SDK for Python v2 is made of; in the directory of this repository:
 
-  python3 fleetprovisioning.py --endpoint {{.Host}} --port {{.Port}} --ca_file {{path "root-ca.pem"}} \
-    --cert {{path "claim.pem.crt"}} --key {{path "claim.pem.key"}} \
-    --client_id fleetprov-python --template_name {{.Template}} --template_parameters {{values "0002" | quote}}
+  python3 examples/simulator/provision.py {{.Host}} {{.Port}} {{.Template}} {{values "0002" | quote}} {{quote .Dir}}
 {{else}}
 This library and the AWS SDKs offer the protocol that -alpn requires on port 443 only: -addr 127.0.0.1:443.
 {{end}}

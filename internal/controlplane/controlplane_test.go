@@ -50,7 +50,7 @@ type plane struct {
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{t: t, handler: controlplane.New(), registry: iotregistry.New(time.Now)}
-	p.service = iotservice.New(p.registry, testca.New("root"), nil, p.handler)
+	p.service = iotservice.New(p.registry, iotservice.Settings{CA: testca.New("root"), Now: time.Now, Account: p.handler})
 	p.handler.Serve(controlplane.Account{
 		Registry: p.registry,
 		Service:  p.service,
@@ -146,7 +146,7 @@ func (p *plane) createTemplate(name, body string, more ...any) answer {
 func (p *plane) withThing(name string) string {
 	p.t.Helper()
 	require.NoError(p.t, p.registry.AddTemplate("things", thing))
-	c, rejection := p.service.CreateFromCSR(csr(p.t))
+	c, _, rejection := p.service.CreateFromCSR(csr(p.t))
 	require.Nil(p.t, rejection)
 	t, rejection := p.service.Template("things")
 	require.Nil(p.t, rejection)

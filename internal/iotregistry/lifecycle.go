@@ -25,13 +25,14 @@ func (r *Registry) Issue(certificate *x509.Certificate, token string) Certificat
 }
 
 // Redeem returns the certificate that a token belongs to. A token is good for its whole
-// lifetime, so that a device whose answer was lost can ask again.
+// lifetime, so that a device whose answer was lost can ask again, unless the [Rules] say
+// otherwise.
 func (r *Registry) Redeem(token string) (Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expireLocked()
 	c := r.certificates.byToken[token]
-	if c == nil {
+	if c == nil || r.spentLocked(c) {
 		return Certificate{}, ErrToken
 	}
 	return c.clone(), nil

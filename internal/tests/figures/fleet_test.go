@@ -32,7 +32,7 @@ func fleetQuota(devices int) time.Duration {
 type fleet struct {
 	devices    int
 	createRate int           // how many certificates the account may ask for in a second
-	closes     bool          // a throttled request ends in a closed connection, not in a 429
+	answered   bool          // a throttled request is answered with 429, not by closing the connection
 	downFor    time.Duration // how long there is no service at first
 	hangsUp    bool          // connections are taken and closed then; else nothing can be reached
 }
@@ -50,7 +50,11 @@ type fleetRun struct {
 func (f fleet) powerOn(t *testing.T) (run fleetRun) {
 	synctest.Test(t, func(t *testing.T) {
 		quota := func(rate int) fleetprovtest.Quota {
-			return fleetprovtest.Quota{PerSecond: float64(rate), Burst: rate, Close: f.closes}
+			quota := fleetprovtest.Quota{PerSecond: float64(rate), Burst: rate}
+			if f.answered {
+				quota.Answer = fleetprovtest.Answer429
+			}
+			return quota
 		}
 		server, listener := provtest.NewPipeServer(t, func(server *fleetprovtest.Server) {
 			server.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{
@@ -160,9 +164,9 @@ func TestFleetAtPowerOn(t *testing.T) {
 		name  string
 		fleet fleet
 	}{
-		{"throttled requests are answered", fleet{devices: devices, createRate: registerRate}},
-		{"throttled requests close their connection", fleet{devices: devices, createRate: registerRate, closes: true}},
-		{"most that have a certificate wait for their registration", fleet{devices: devices, createRate: 2 * registerRate, closes: true}},
+		{"throttled requests are answered", fleet{devices: devices, createRate: registerRate, answered: true}},
+		{"throttled requests close their connection", fleet{devices: devices, createRate: registerRate}},
+		{"most that have a certificate wait for their registration", fleet{devices: devices, createRate: 2 * registerRate}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -195,7 +199,7 @@ func TestFleetWhoseServiceIsDownForAnHour(t *testing.T) {
 		{"it takes connections and closes them", true, 25 * time.Minute, 26.5, 3 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			run := fleet{devices: devices, createRate: registerRate, closes: true, downFor: time.Hour, hangsUp: test.hangsUp}.powerOn(t)
+			run := fleet{devices: devices, createRate: registerRate, downFor: time.Hour, hangsUp: test.hangsUp}.powerOn(t)
 			for _, times := range run.dialled {
 				for i := 1; i < len(times) && times[i] < time.Hour; i++ {
 					if times[i-1] >= 30*time.Minute {

@@ -21,7 +21,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -371,7 +370,7 @@ func TestAJournalOfAnotherEndpointIsNotUsed(t *testing.T) {
 		server, provisioner := provtest.OnPipes(t)
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
-		another, err := fleetprov.New("localhost:8884", provtest.Template, provtest.Claim(t, server), fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		another, err := fleetprov.New("localhost:8884", provtest.Template, provtest.Claim(t, server), fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		_, err = another.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
@@ -453,7 +452,7 @@ func TestRenewWithTheDevicesOwnIdentity(t *testing.T) {
 		require.NoError(t, err)
 		seen := len(server.Requests())
 
-		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		renewed, err := renewer.Renew(t.Context(), store, parameters)
 		require.NoError(t, err)
@@ -661,7 +660,7 @@ func TestAJournalOfAnotherTemplateIsNotUsed(t *testing.T) {
 			"Properties":{"CertificateId":{"Ref":"AWS::IoT::Certificate::Id"},"Status":"Active"}}}}`))
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
-		other, err := fleetprov.New(server.Endpoint(), "other-template", provtest.Claim(t, server), provtest.OneAttempt, fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		other, err := fleetprov.New(server.Endpoint(), "other-template", provtest.Claim(t, server), provtest.OneAttempt, fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		_, err = other.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)

@@ -21,7 +21,6 @@ import (
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/testca"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -424,7 +423,7 @@ func TestAServiceThatIsDownForAnHour(t *testing.T) {
 		var lastHalf int
 		server := fleetprovtest.NewUnstartedServer()
 		server.Listener.Close()
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server.Listener = listener
 		server.Start()
 		t.Cleanup(server.Close)

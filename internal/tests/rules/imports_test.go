@@ -37,12 +37,6 @@ var (
 // package decides. A package's own tests may always import it.
 var importRules = []importRule{
 	{
-		imported:  "internal/tests/pipe",
-		importers: []string{provided},
-		tests:     anyTests,
-		reason:    "what tests share must not be linked into any program",
-	},
-	{
 		imported: provided,
 		tests:    anyTests,
 		reason:   "what tests share must not be linked into any program",
@@ -60,7 +54,7 @@ var importRules = []importRule{
 	{
 		imported:  "fleetprovtest",
 		importers: []string{"examples/...", provided},
-		tests:     []string{".", "internal/tests/..."},
+		tests:     anyTests,
 		reason:    "the endpoint for tests must not be linked into a device's firmware",
 	},
 	{
@@ -253,7 +247,7 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "testing/...",
-		importers: []string{provided, "internal/tests/pipe"},
+		importers: []string{provided},
 		tests:     anyTests,
 		reason:    "package testing brings its flags into every program that links it; fleetprovtest is used outside of tests, too",
 	},
@@ -277,7 +271,7 @@ func TestImportsKeepToTheirRooms(t *testing.T) {
 func TestFoldersOfTestsHoldNothingElse(t *testing.T) {
 	var tests int
 	for _, i := range findImports(t) {
-		if !matchesImport("internal/tests/...", i.importer) || i.importer == provided || i.importer == "internal/tests/pipe" {
+		if !matchesImport("internal/tests/...", i.importer) || i.importer == provided {
 			continue
 		}
 		assert.True(t, i.test, "%s has a file that is not a test: what tests share belongs into %s", i.importer, provided)
