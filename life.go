@@ -29,8 +29,25 @@ const (
 	warningTime = 365 * 24 * time.Hour
 )
 
-// sessionBackoff is the waits after sessions that failed.
+// sessionBackoff bounds the waits after sessions that failed.
 var sessionBackoff = backoff.Policy{Min: 2 * time.Second, Max: 2 * time.Minute}
+
+// pauses are the waits after failures of one kind. The zero pauses have had none.
+type pauses struct {
+	failed backoff.Tally
+	last   time.Time // when the last failure was
+}
+
+// next returns how long to wait after a failure now.
+func (p *pauses) next() time.Duration {
+	now := time.Now()
+	if p.last.IsZero() {
+		p.last = now
+	}
+	p.failed.Failed(true, now.Sub(p.last))
+	p.last = now
+	return sessionBackoff.Wait(p.failed, false, rand.Float64())
+}
 
 var (
 	errReturned    = errors.New("it returned before its context ended")
@@ -52,8 +69,7 @@ type life struct {
 	notAfter time.Time
 	warned   string // the id of the certificate whose end was warned of
 
-	failures int       // of sessions, since one that worked
-	began    time.Time // when the first of those failed
+	sessions pauses // since one that worked
 
 	renewalFailures int
 	renewNext       time.Time // not before then, after a failure
@@ -77,7 +93,8 @@ func (l *life) live(ctx context.Context) error {
 
 // boot finds the credentials that the next session connects with.
 func (l *life) boot(ctx context.Context) error {
-	for failures := 1; ; failures++ {
+	var attempts pauses
+	for {
 		c, passes, err := l.obtain(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -95,7 +112,7 @@ func (l *life) boot(ctx context.Context) error {
 			l.take(ctx, c)
 			return nil
 		}
-		wait := sessionBackoff.Wait(failures, time.Duration(failures)*time.Minute, rand.Float64())
+		wait := attempts.next()
 		l.log.warn(ctx, "there are no credentials yet; trying again in "+wait.Round(time.Second).String(), "error", err)
 		if !backoff.Sleep(ctx, wait) {
 			return ctx.Err()
@@ -209,7 +226,7 @@ func (l *life) session(ctx context.Context) error {
 	l.log.note(ctx, "a session begins", "thingName", l.current.ThingName)
 	err, due := l.watched(ctx)
 	if time.Since(began) >= workingTime {
-		l.failures = 0
+		l.sessions = pauses{}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -280,11 +297,7 @@ func (l *life) warnOfRequest(ctx context.Context) {
 
 // wait waits before the next session after one that failed, or until a renewal is due.
 func (l *life) wait(ctx context.Context, failed error) error {
-	if l.failures == 0 {
-		l.began = time.Now()
-	}
-	l.failures++
-	wait := sessionBackoff.Wait(l.failures, time.Since(l.began), rand.Float64())
+	wait := l.sessions.next()
 	l.log.warn(ctx, "the session failed; another begins in "+wait.Round(time.Millisecond).String(), "error", failed)
 	over := time.NewTimer(wait)
 	defer over.Stop()
