@@ -41,8 +41,8 @@ const (
 )
 
 // Error is every failure of [Provisioner.Provision], [Provisioner.Ensure] and
-// [Provisioner.Renew]. It says which step failed;
-// what it wraps says why, and can be asked for with [errors.Is] and [errors.As].
+// [Provisioner.Renew], and of a [Manager] but for settings that New refuses and the end
+// of Run's context. It says which step failed; what it wraps says why, and can be asked for with [errors.Is] and [errors.As].
 type Error struct {
 	Op            Op
 	CertificateID string // of the certificate AWS had issued by then, or empty
@@ -225,6 +225,11 @@ var (
 	// one that is not the key of the certificate it is wanted for.
 	ErrKeyMissing  = keys.ErrMissing
 	ErrKeyMismatch = keys.ErrMismatch
+
+	// ErrRenewalDue is the cause for which the context of a session of [Manager.Run]
+	// ends when the device's certificate is to be renewed:
+	// errors.Is(context.Cause(ctx), ErrRenewalDue).
+	ErrRenewalDue = errors.New("the device's certificate is to be renewed")
 )
 
 // Retryable reports whether another attempt could succeed where err failed,
