@@ -361,6 +361,23 @@ func TestRunThatEndsWhileRenewWaits(t *testing.T) {
 	})
 }
 
+func TestRunThatEndsWhileItRenews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t)
+		r := m.start(t, sitting)
+		after(time.Minute)
+		m.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Delay: 20 * time.Second})
+		failed := make(chan error)
+		go func() { _, err := m.Renew(t.Context()); failed <- err }()
+		after(10 * time.Second)
+		r.end()
+		err := <-failed
+		assert.ErrorContains(t, err, "Run has ended before it renewed")
+		assert.NotErrorIs(t, err, context.Canceled, "that is not the end of its own context")
+		assert.ErrorIs(t, <-r.err, context.Canceled)
+	})
+}
+
 // Run waits for a renewal that was begun before it.
 func TestRunThatBeginsWhileRenewRenews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
