@@ -44,11 +44,11 @@ const (
 	blockFiller  = "FLEETPROV FILLER"
 	version      = 1
 
-	// probeSize is how many bytes a probe takes in the store, at least: those of a
-	// journal with what AWS gives, an ownership token of 464 characters, a certificate
-	// of 1,224 and an RSA-2048 key of 1,704, and as much again as for two more
-	// certificates of a chain, two roots and 1 kB of device configuration.
-	probeSize = 12 << 10
+	// probeSize is how many bytes a probe takes in the store: as many as three files
+	// with what AWS gives, which are there side by side when a renewal ends. Each is
+	// about 7 KB with an ownership token of 464 characters, a certificate of 1,224, an
+	// RSA-2048 key of 1,704, a root or two and a small configuration.
+	probeSize = 24 << 10
 )
 
 func (r *record) refusedFor() time.Duration { return time.Duration(r.RefusedSeconds) * time.Second }
