@@ -35,7 +35,7 @@ func withTemplates(nameAndBody ...string) func(*fleetprovtest.Server) {
 // registers runs the exchange, and returns the answer to RegisterThing.
 func (d *desk) registers(template, parameters string) string {
 	d.Helper()
-	c := d.claim("registering")
+	c := d.claim("fleetprov-registering")
 	issued, _ := c.createFromCSR()
 	answer := c.register(template, issued.CertificateOwnershipToken, parameters)
 	require.Equal(d, templateTopic(template)+"/accepted", answer.TopicName, "%s", answer.Payload)

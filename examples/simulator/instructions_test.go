@@ -58,6 +58,7 @@ func TestTheLinesForAnAWSSDK(t *testing.T) {
 		"--ca_file", filepath.Join(p.dir, "root-ca.pem"),
 		"--cert", filepath.Join(p.dir, "claim.pem.crt"),
 		"--key", filepath.Join(p.dir, "claim.pem.key"),
+		"--client_id", "fleetprov-python",
 		"--template_name", "fleet-template",
 		"--template_parameters", `{"SerialNumber":"0002"}`,
 	}, strings.Split(strings.TrimSuffix(words, "\n"), "\n"))
