@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
@@ -412,6 +413,7 @@ func (k *keeper) free(ctx context.Context, free func() error) {
 func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found stored) (*Credentials, error) {
 	g := &k.run.gained
 	g.abandon(pending.Abandoned...)
+	g.refusedFor = pending.RefusedFor
 	if pending.Credentials != nil && !pending.Accepted {
 		if err := k.goOn(pending); err != nil {
 			return nil, err
@@ -470,6 +472,9 @@ func (k *keeper) goOn(pending *journal.Pending) error {
 func (k *keeper) created(ctx context.Context, g *gained) error {
 	return k.journal.Created(ctx, k.run.p.file(g, new(exchange.Registered)), g.issued.Token, g.issuedAt)
 }
+
+// refusedFor implements recorder.
+func (k *keeper) refusedFor(ctx context.Context, d time.Duration) { k.journal.KeepRefusedFor(ctx, d) }
 
 // registered implements recorder. A renewal whose registration was asked for and not
 // heard of again is tried: if it connects as the thing that is known, it is registered.

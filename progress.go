@@ -40,8 +40,9 @@ type gained struct {
 	// read. The registration is repeated once, for the thing name.
 	unread *Credentials
 
-	accepted  string   // the id of a certificate that AWS has accepted before this run
-	abandoned []string // the ids of certificates that may be active, and that the device gave up
+	refusedFor time.Duration // how long AWS IoT had refused the device before this run
+	accepted   string        // the id of a certificate that AWS has accepted before this run
+	abandoned  []string      // the ids of certificates that may be active, and that the device gave up
 }
 
 // certificateID names the certificate, if there is one.
@@ -164,8 +165,11 @@ type stepLog interface {
 type defaultLog struct{}
 
 func (defaultLog) step(_ context.Context, p Progress) {
-	if p.Wait > 0 {
-		log.Printf("%v; trying again in %v", p.Err, p.Wait.Round(time.Millisecond))
+	switch wait := p.Wait.Round(time.Millisecond); {
+	case p.Wait > 0 && p.Err != nil:
+		log.Printf("%v; trying again in %v", p.Err, wait)
+	case p.Wait > 0:
+		log.Printf("fleetprov: AWS IoT refused the device before it restarted; trying again in %v", wait)
 	}
 }
 

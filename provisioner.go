@@ -144,6 +144,7 @@ type run struct {
 	journal    recorder        // nil for Provision
 	once       bool            // whether the first failure ends the run
 	pipelined  bool            // whether a request was ever sent ahead of the SUBACK
+	reached    bool            // whether the last attempt reached AWS IoT
 	goodbye    <-chan struct{} // closed when the run's last connection is
 }
 
@@ -152,6 +153,9 @@ type run struct {
 type recorder interface {
 	// created writes down a certificate that is about to be registered.
 	created(context.Context, *gained) error
+
+	// refusedFor writes down how long AWS IoT has refused the device.
+	refusedFor(context.Context, time.Duration)
 
 	// registered returns the credentials of a certificate whose token was refused, if
 	// it turns out to be registered, and an error if that could not be found out.
@@ -194,7 +198,17 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 // repeat makes attempts until one succeeds or no other could.
 func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 	o := r.p.options
-	loop := backoff.Loop{Policy: o.backoff, MaxAttempts: o.maxAttempts, Retry: o.retryIf, Waiting: r.waiting}
+	loop := backoff.Loop{
+		Policy:      o.backoff,
+		MaxAttempts: o.maxAttempts,
+		Retry:       o.retryIf,
+		Reached:     func() bool { return r.reached },
+		Certified:   func() bool { return r.gained.issued != nil },
+		Waiting:     r.waiting,
+	}
+	if r.journal != nil {
+		loop.Refused, loop.Keep = r.gained.refusedFor, r.journal.refusedFor
+	}
 	if r.once {
 		loop.MaxAttempts = 1
 	}
@@ -215,13 +229,18 @@ func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Dura
 	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
 		return diagnosis.Expired(claim)
 	}
-	r.steps.report(ctx, Progress{Op: failed.(*Error).Op, Done: true, Elapsed: elapsed, Wait: wait, Err: failed})
+	p := Progress{Op: OpPrepare, Done: true, Elapsed: elapsed, Wait: wait, Err: failed}
+	if failed != nil {
+		p.Op = failed.(*Error).Op
+	}
+	r.steps.report(ctx, p)
 	return nil
 }
 
 // attempt runs the exchange while the claim is valid, and while no other run uses its
 // client id. Its error is an [*Error].
 func (r *run) attempt(ctx context.Context) (*Credentials, error) {
+	r.reached = false
 	claim, now := r.p.claim.leaf, r.p.options.now()
 	if err := diagnosis.Validity(claim, now); err != nil {
 		return nil, r.steps.failed(OpPrepare, err)
@@ -304,6 +323,7 @@ func (r *run) connect(ctx context.Context, turn *turn.Taken) (*connection, error
 	}
 	err := r.steps.take(ctx, OpConnect, &diagnosis.Connect{Client: c.client}, func(ctx context.Context) (err error) {
 		c.session, err = r.p.link.Open(ctx, r.p.claim.certificate, c.client.ID, r.p.topics.answers()...)
+		r.reached = link.Reached(err)
 		return err
 	})
 	if err != nil {

@@ -27,8 +27,10 @@ type Journal struct {
 	Template string
 	Renewal  bool // whether the run replaces credentials
 
-	found   []byte  // the journal that the run goes on from
-	created *record // what the store holds in phase created, or nil
+	found      []byte  // the journal that the run goes on from
+	created    *record // what the store holds in phase created, or nil
+	current    *record // what the store holds, as far as this run has read or written it
+	refusedFor int64   // see record.RefusedSeconds
 }
 
 // Pending is what a run can go on from.
@@ -46,6 +48,9 @@ type Pending struct {
 	// KeyLabel is the label in a keyring under which an earlier run was about to make
 	// its key, or "".
 	KeyLabel string
+
+	// RefusedFor is how long AWS IoT had refused the device when that was last written.
+	RefusedFor time.Duration
 }
 
 // Read returns what this run can go on from. A journal that it cannot use is set
@@ -64,10 +69,16 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	case err != nil:
 		return j.setAside(ctx, data, credfile.Named(data)...)
 	case r.Phase == phaseProbe:
-		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
+		j.refusedFor = r.RefusedSeconds
+		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel, RefusedFor: r.refusedFor()}, nil
 	case j.concerns(r, stored):
-		j.found = data
-		p := &Pending{Credentials: r.credentials, Abandoned: r.credentials.AbandonedCertificateIDs, KeyLabel: r.credentials.KeyLabel}
+		j.found, j.current, j.refusedFor = data, r, r.RefusedSeconds
+		p := &Pending{
+			Credentials: r.credentials,
+			Abandoned:   r.credentials.AbandonedCertificateIDs,
+			KeyLabel:    r.credentials.KeyLabel,
+			RefusedFor:  r.refusedFor(),
+		}
 		if r.Phase == phaseAccepted || r.credentials.CertificateID == stored {
 			p.Accepted = true
 			return p, nil
@@ -94,7 +105,7 @@ func givenUp(c *credfile.File, refused bool) []string {
 // used.
 func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	data := j.found
-	j.found, j.created = nil, nil
+	j.found, j.created, j.current = nil, nil, nil
 	given, err := j.setAside(ctx, data, givenUp(p.Credentials, p.Refused)...)
 	if err == nil {
 		given.KeyLabel = p.KeyLabel
@@ -146,12 +157,26 @@ func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned, KeyLabel: keyLabel}
+	probe := &record{Version: version, Phase: phaseProbe, Template: j.Template, RefusedSeconds: j.refusedFor, Abandoned: abandoned, KeyLabel: keyLabel}
 	data, err := probe.marshal()
 	if err != nil {
 		return err
 	}
+	j.current = probe
 	return j.Files.write(ctx, Name, data)
+}
+
+// KeepRefusedFor writes down how long AWS IoT has refused the device, for a run that
+// begins after this one is cut off. A failure to write changes nothing: the old journal
+// stays.
+func (j *Journal) KeepRefusedFor(ctx context.Context, refused time.Duration) {
+	if j.refusedFor = int64(refused / time.Second); j.current == nil {
+		return
+	}
+	j.current.RefusedSeconds = j.refusedFor
+	if data, err := j.current.marshal(); err == nil {
+		_ = j.Files.write(ctx, Name, data)
+	}
 }
 
 // Created writes down a certificate that is about to be registered, once.
@@ -197,7 +222,8 @@ func (j *Journal) Accepted(ctx context.Context, c *credfile.File) error {
 // write writes a record. If there is no room for it beside the old one, that one may be
 // obsolete, and is deleted.
 func (j *Journal) write(ctx context.Context, r *record, obsolete bool) error {
-	r.Version, r.Renewal, r.Template = version, j.Renewal, j.Template
+	r.Version, r.Renewal, r.Template, r.RefusedSeconds = version, j.Renewal, j.Template, j.refusedFor
+	j.current = r
 	data, err := r.marshal()
 	if err != nil {
 		return j.Files.Step(ctx, "writing "+Name, func(context.Context) error { return err })
@@ -216,7 +242,7 @@ func (j *Journal) write(ctx context.Context, r *record, obsolete bool) error {
 func (j *Journal) Drop(ctx context.Context) error {
 	err := j.Files.Remove(ctx, Name)
 	if err == nil {
-		j.found, j.created = nil, nil
+		j.found, j.created, j.current = nil, nil, nil
 	}
 	return err
 }

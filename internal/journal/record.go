@@ -29,6 +29,9 @@ type record struct {
 	Issued   time.Time `json:"issued,omitzero"`
 	Refused  bool      `json:"refused,omitempty"`
 
+	// RefusedSeconds is how long AWS IoT has refused the device by now.
+	RefusedSeconds int64 `json:"refusedSeconds,omitempty"`
+
 	// These two are for phaseProbe, which has no credentials to hold them.
 	Abandoned []string `json:"abandonedCertificateIds,omitempty"`
 	KeyLabel  string   `json:"keyLabel,omitempty"`
@@ -47,6 +50,8 @@ const (
 	// certificates of a chain, two roots and 1 kB of device configuration.
 	probeSize = 12 << 10
 )
+
+func (r *record) refusedFor() time.Duration { return time.Duration(r.RefusedSeconds) * time.Second }
 
 func (r *record) marshal() ([]byte, error) {
 	text, err := json.Marshal(r)

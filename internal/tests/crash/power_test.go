@@ -18,7 +18,6 @@ import (
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/testca"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -131,14 +130,15 @@ func (c poweredConn) Read(b []byte) (int, error) {
 type world struct {
 	t        *testing.T
 	server   *fleetprovtest.Server
-	listener *pipe.Listener
+	listener *fleetprovtest.PipeListener
 	flash    *provtest.MemStore
 	claim    *fleetprov.Identity
 	opts     []fleetprov.Option
 }
 
-func newWorld(t *testing.T, opts ...fleetprov.Option) *world {
-	server, listener := provtest.NewPipeServer(t)
+// newWorld makes one. With singleUse AWS takes a token only once.
+func newWorld(t *testing.T, singleUse bool, opts ...fleetprov.Option) *world {
+	server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.SingleUseTokens = singleUse })
 	return &world{t, server, listener, provtest.NewMemStore(), provtest.Claim(t, server), opts}
 }
 
@@ -190,17 +190,19 @@ func (w *world) active() []string {
 // boots again from what is on the flash, and looks whether all is well.
 func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		torn bool
-		opts []fleetprov.Option
+		name      string
+		torn      bool
+		singleUse bool
+		opts      []fleetprov.Option
 	}{
-		{"whole writes", false, nil},
-		{"torn writes", true, nil},
-		{"pipelined", false, []fleetprov.Option{fleetprov.WithPipelining()}},
+		{"whole writes", false, false, nil},
+		{"torn writes", true, false, nil},
+		{"pipelined", false, false, []fleetprov.Option{fleetprov.WithPipelining()}},
+		{"tokens that can be used once", false, true, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-				w := newWorld(t, test.opts...)
+				w := newWorld(t, test.singleUse, test.opts...)
 				w.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Delay: time.Second}) // the key is made by then
 				p := &power{cutAt: cutAt, torn: test.torn}
 				_, err := w.boot((*fleetprov.Provisioner).Ensure, p)
@@ -211,8 +213,10 @@ func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
 				require.NoError(t, err)
 
 				assert.LessOrEqual(t, len(w.server.Certificates()), 2, "no boot asks for more than one")
-				if test.torn {
-					// A journal torn behind RegisterThing is an answer lost.
+				if test.torn || test.singleUse {
+					// Between RegisterThing and the journal that says so, the answer is
+					// lost: with a token that can be used again the registration is
+					// repeated, otherwise the device is given another certificate.
 					assert.Contains(t, w.active(), again.CertificateID)
 					assert.LessOrEqual(t, len(w.active()), 2)
 				} else {
@@ -240,7 +244,7 @@ var lostAnswer = []fleetprovtest.Fault{
 // named, so that an operator can deactivate it.
 func TestALostAnswerSurvivesEveryPowerCut(t *testing.T) {
 	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-		w := newWorld(t)
+		w := newWorld(t, false)
 		for _, fault := range lostAnswer {
 			w.server.Inject(fleetprovtest.OpRegisterThing, fault)
 		}
@@ -268,7 +272,7 @@ func TestALostAnswerSurvivesEveryPowerCut(t *testing.T) {
 // is the renewal.
 func TestALostAnswerOfARenewalSurvivesEveryPowerCut(t *testing.T) {
 	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-		w := newWorld(t)
+		w := newWorld(t, false)
 		first, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
 		require.NoError(t, err)
 		for _, fault := range lostAnswer {
@@ -299,7 +303,7 @@ func TestALostAnswerOfARenewalSurvivesEveryPowerCut(t *testing.T) {
 // after that as previous.pem.
 func TestExpiredCredentialsSurviveEveryPowerCut(t *testing.T) {
 	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-		w := newWorld(t)
+		w := newWorld(t, false)
 		certificate := testca.New("a device authority").Client("device", testca.Validity{NotAfter: time.Now()})
 		expired := &fleetprov.Credentials{ThingName: "1", CertificateID: "expired", Endpoint: w.server.Endpoint(),
 			CertificatePEM: provtest.PEM("CERTIFICATE", certificate.Certificate[0]), AbandonedCertificateIDs: []string{"earlier"}}
@@ -333,10 +337,15 @@ func TestExpiredCredentialsSurviveEveryPowerCut(t *testing.T) {
 // TestRenewSurvivesEveryPowerCut does the same for a renewal. At no instant may the
 // device be without credentials that work.
 func TestRenewSurvivesEveryPowerCut(t *testing.T) {
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn writes %v", torn), func(t *testing.T) {
+	for name, test := range map[string]struct{ torn, singleUse bool }{
+		"whole writes":                 {},
+		"torn writes":                  {torn: true},
+		"tokens that can be used once": {singleUse: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			torn, singleUse := test.torn, test.singleUse
 			everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-				w := newWorld(t)
+				w := newWorld(t, singleUse)
 				first, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
 				require.NoError(t, err)
 				before := bytes.Clone(w.flash.Files["credentials.pem"])
@@ -363,7 +372,11 @@ func TestRenewSurvivesEveryPowerCut(t *testing.T) {
 				assert.NotEqual(t, first.CertificateID, current.CertificateID)
 				assert.Equal(t, first.CertificateID, current.PreviousCertificateID)
 				assert.Equal(t, before, w.flash.Files["previous.pem"])
-				if !torn {
+				if singleUse {
+					assert.Contains(t, w.active(), first.CertificateID)
+					assert.Contains(t, w.active(), current.CertificateID)
+					assert.LessOrEqual(t, len(w.active()), 3, "one whose answer was lost")
+				} else if !torn {
 					assert.Equal(t, []string{first.CertificateID, current.CertificateID}, w.active())
 				}
 				w.connects(current)
