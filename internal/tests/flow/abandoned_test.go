@@ -16,7 +16,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -489,7 +488,7 @@ func TestARenewalIsNotGivenUpForANetworkThatFails(t *testing.T) {
 				if dials++; dials > 1 && dials < 5 {
 					return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
 				}
-				return server.Listener.(*pipe.Listener).Dial(ctx, network, address)
+				return server.Listener.(*fleetprovtest.PipeListener).Dial(ctx, network, address)
 			}))
 		renewed, err := provisioner.Renew(t.Context(), store, renewalParameters)
 		require.NoError(t, err)

@@ -9,13 +9,12 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // dialPipes dials a server that listens on pipes.
 func dialPipes(server *fleetprovtest.Server) fleetprov.Option {
-	return fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial)
+	return fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial)
 }
 
 // AWS IoT closes a connection when another one comes under the same client id. Where
