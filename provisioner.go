@@ -210,7 +210,7 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 		loop.Refused, loop.Keep = r.gained.refusedFor, r.journal.refusedFor
 	}
 	if r.once {
-		loop.MaxAttempts = 1
+		loop.MaxAttempts, loop.Refused = 1, 0 // there is something to boot with
 	}
 	var credentials *Credentials
 	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {

@@ -108,7 +108,7 @@ func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	j.found, j.created, j.current = nil, nil, nil
 	given, err := j.setAside(ctx, data, givenUp(p.Credentials, p.Refused)...)
 	if err == nil {
-		given.KeyLabel = p.KeyLabel
+		given.KeyLabel, given.RefusedFor = p.KeyLabel, p.RefusedFor
 	}
 	return given, err
 }
