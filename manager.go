@@ -334,9 +334,9 @@ type life struct {
 	opts    []Option      // for the Provisioners, beside the Manager's
 	wake    chan struct{} // the Manager's
 
-	connected time.Time // when a connection under the thing name was last opened
-	failures  int       // of sessions, since one that worked
-	began     time.Time // when the first of those failed
+	connected time.Time     // when a connection under the thing name was last opened
+	failed    backoff.Tally // of sessions, since one that worked
+	failedAt  time.Time     // when the last of them did
 
 	renewalFailures int
 	renewNext       time.Time // not before then, after a failure
@@ -346,7 +346,8 @@ type life struct {
 
 // credentials returns what the next session connects with.
 func (l *life) credentials(ctx context.Context) (*Credentials, error) {
-	for failures := 1; ; failures++ {
+	var tally backoff.Tally
+	for began := time.Now(); ; {
 		c, err := l.m.credentials(ctx, l.opts...)
 		switch {
 		case ctx.Err() != nil:
@@ -360,7 +361,9 @@ func (l *life) credentials(ctx context.Context) (*Credentials, error) {
 		case !Retryable(err):
 			return nil, err
 		}
-		wait := sessionBackoff.Wait(failures, time.Duration(failures)*time.Minute, rand.Float64())
+		tally.Failed(true, time.Since(began))
+		began = time.Now()
+		wait := sessionBackoff.Wait(tally, false, rand.Float64())
 		l.options.log.warn(ctx, "there are no credentials yet; trying again in "+wait.Round(time.Second).String(), "error", err)
 		if !backoff.Sleep(ctx, wait) {
 			return nil, ctx.Err()
@@ -469,14 +472,16 @@ func (l *life) session(ctx context.Context, c *Credentials, session func(context
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case due:
-		l.failures = 0
+		l.failed = backoff.Tally{}
 		return nil
 	case err == nil:
 		err = errors.New("it returned before its context ended")
 	}
-	if time.Since(began) >= workingTime {
-		l.failures = 0
+	if l.failed == (backoff.Tally{}) || time.Since(began) >= workingTime {
+		l.failed, l.failedAt = backoff.Tally{}, time.Now()
 	}
+	l.failed.Failed(true, time.Since(l.failedAt))
+	l.failedAt = time.Now()
 	return l.wait(ctx, c, err)
 }
 
@@ -535,11 +540,7 @@ func (l *life) warnOfRequest(ctx context.Context) {
 
 // wait waits before the next session after one that failed, or until a renewal is due.
 func (l *life) wait(ctx context.Context, c *Credentials, failed error) error {
-	if l.failures == 0 {
-		l.began = time.Now()
-	}
-	l.failures++
-	wait := sessionBackoff.Wait(l.failures, time.Since(l.began), rand.Float64())
+	wait := sessionBackoff.Wait(l.failed, false, rand.Float64())
 	l.options.log.warn(ctx, "the session failed; another begins in "+wait.Round(time.Millisecond).String(), "error", failed)
 	over := time.NewTimer(wait)
 	defer over.Stop()

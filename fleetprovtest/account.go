@@ -3,9 +3,6 @@ package fleetprovtest
 import (
 	"crypto/x509"
 	"fmt"
-	"strings"
-
-	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
 // The statuses of a certificate, spelled as AWS spells them. A client can connect
@@ -64,13 +61,6 @@ func (s *Server) DeleteCertificate(id string) error {
 	}
 	s.dropLater(id, "its certificate was deleted")
 	return nil
-}
-
-// dropLater ends the connections with a certificate after DeactivationLag, unless it is
-// active again by then.
-func (s *Server) dropLater(id, why string) {
-	id = strings.ToLower(id)
-	s.sessions.drop(id, why, s.DeactivationLag, func() bool { return s.registry.Status(id) != iotregistry.Active })
 }
 
 // Thing is a device that was registered.

@@ -113,7 +113,7 @@ func (c *client) stay(t time.Duration) {
 // enrol registers a device with a template, and returns what it was given.
 func (d *desk) enrol(template, parameters string) (created, tls.Certificate) {
 	d.Helper()
-	c := d.claim("enrolling")
+	c := d.claim("fleetprov-enrolling")
 	issued, certificate := c.createFromCSR()
 	answer := c.register(template, issued.CertificateOwnershipToken, parameters)
 	require.Equal(d, templateTopic(template)+"/accepted", answer.TopicName, "%s", answer.Payload)

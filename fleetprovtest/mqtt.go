@@ -32,7 +32,6 @@ type mqttSettings struct {
 	refuseWithSUBACK    bool
 	requireSubscription bool
 	subscriptionLag     time.Duration
-	hasHook             bool
 	hasSignCSR          bool
 }
 

@@ -12,7 +12,7 @@ func (m *mqttFront) operate(by *session, o operation, p *packets.PublishPacket) 
 	// The PUBACK comes after the fault is taken, so that a client that waits for it
 	// knows which request takes which fault.
 	by.conn.Acknowledge(p)
-	if o.op == OpRegisterThing && m.settings.hasHook || o.op == OpCreateCertificateFromCSR && m.settings.hasSignCSR {
+	if o.op == OpRegisterThing && m.service.HasHook(o.template) || o.op == OpCreateCertificateFromCSR && m.settings.hasSignCSR {
 		m.waiting.Go(func() { m.finish(by, o, p.Payload, fault) })
 	} else {
 		m.finish(by, o, p.Payload, fault)

@@ -68,7 +68,7 @@ func TestRecordsAreCopies(t *testing.T) {
 		things[0].Groups[0] = "changed"
 
 		requests = d.server.Requests()
-		assert.Equal(t, "enrolling", requests[0].ClientID)
+		assert.Equal(t, "fleetprov-enrolling", requests[0].ClientID)
 		assert.Equal(t, csrTopic+"/accepted", requests[1].Filters[0])
 		assert.Equal(t, byte('{'), requests[2].Payload[0])
 		assert.Equal(t, "ACTIVE", d.server.Certificates()[0].Status)

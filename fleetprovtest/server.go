@@ -17,7 +17,8 @@
 // What a certificate may do is decided by AWS IoT policy documents:
 // [Server.ClaimPolicy] and [Server.DevicePolicy]. A few fields of [Server] describe
 // a simple template; [Server.AddTemplate] takes a template body as AWS does.
-// [Server.Hook] is the pre-provisioning hook. [Server.Advance] moves the clock by
+// [Server.Hook] is the pre-provisioning hook. [Server.ControlPlane] serves the AWS APIs by
+// which an operator sets all of this up. [Server.Advance] moves the clock by
 // which certificates and tokens expire.
 //
 // # What AWS is like
@@ -69,10 +70,12 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
+	"github.com/fleetprov/fleetprov/internal/controlplane"
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 	"github.com/fleetprov/fleetprov/internal/iotservice"
@@ -220,6 +223,7 @@ type Server struct {
 	sessions  *sessions
 	service   *iotservice.Service // performs operations; nil before Start
 	front     *mqttFront          // answers MQTT clients; nil before Start
+	control   *controlplane.Plane // what operators reach, with the roles and functions
 	broker    broker.Server
 
 	serving sync.WaitGroup // the goroutine that accepts connections
@@ -249,6 +253,7 @@ func NewUnstartedServer() *Server {
 		faults:   new(faultQueues),
 		requests: &requestLog{now: clock.now},
 		sessions: new(sessions),
+		control:  controlplane.New(),
 	}
 	s.setAuthority(newAuthority())
 	return s
@@ -278,7 +283,9 @@ func (s *Server) Start() {
 		Validity: s.CertificateValidity,
 		Hook:     s.hook(),
 		Provider: s.SignCSR,
+		Account:  s.control,
 	})
+	s.control.Serve(s.account())
 	s.front = s.newFront()
 	s.TLS = s.doorman().config(s.TLS)
 	s.broker.Handler, s.broker.Closed, s.broker.TLS = s.front, s.front.closed, s.TLS
@@ -304,6 +311,25 @@ func (s *Server) hook() iotservice.Hook {
 	}
 }
 
+// account is what the control plane works on.
+func (s *Server) account() controlplane.Account {
+	return controlplane.Account{
+		Registry:    s.registry,
+		Service:     s.service,
+		Endpoint:    s.Endpoint(),
+		Now:         s.clock.now,
+		Logger:      s.logger(),
+		Deactivated: s.dropLater,
+	}
+}
+
+// dropLater ends the connections with a certificate after DeactivationLag, unless it is
+// active again by then.
+func (s *Server) dropLater(id, why string) {
+	id = strings.ToLower(id)
+	s.sessions.drop(id, why, s.DeactivationLag, func() bool { return s.registry.Status(id) != iotregistry.Active })
+}
+
 func (s *Server) newFront() *mqttFront {
 	return &mqttFront{
 		registry: s.registry,
@@ -319,7 +345,6 @@ func (s *Server) newFront() *mqttFront {
 			refuseWithSUBACK:    s.RefuseWithSUBACK,
 			requireSubscription: s.RequireSubscription,
 			subscriptionLag:     s.SubscriptionLag,
-			hasHook:             s.Hook != nil,
 			hasSignCSR:          s.SignCSR != nil,
 		},
 	}
@@ -355,6 +380,7 @@ func (s *Server) Close() {
 		if s.service != nil {
 			s.service.Stop()
 		}
+		s.control.Close()
 		s.broker.Close()
 		if s.front != nil {
 			s.front.wait()

@@ -75,7 +75,7 @@ func TestExamplesForAWS(t *testing.T) {
 			fact:  fact,
 			setup: setup,
 			steps: func(d *desk) {
-				c := d.claim("device-1")
+				c := d.claim("fleetprov-1")
 				c.sendPublish(2, templateTopic("fleet-rotation-template"), `{}`)
 				c.closedAfter(0)
 			},

@@ -39,7 +39,7 @@ subscribes under its thing name, until Ctrl-C.
 
   cd {{quote .Dir}} && umask 077
   with() { name=$1; shift; "$@" -h {{.Host}} -p {{.Port}} --cafile root-ca.pem --cert $name.pem.crt --key $name.pem.key -q 1{{if .ALPN}} --tls-alpn x-amzn-mqtt-ca{{end}}; }
-  ask() { with claim mosquitto_rr -V mqttv311 -W 10 -i claim -t "$1" -e "$1/accepted" -m "$2"; }
+  ask() { with claim mosquitto_rr -V mqttv311 -W 10 -i fleetprov-claim -t "$1" -e "$1/accepted" -m "$2"; }
   field() { printf '%b\n' "$(sed 's/.*"'$2'":"\([^"]*\)".*/\1/' $1)"; }
   ask '$aws/certificates/create/json' '{}' >created.json
   field created.json certificatePem >device.pem.crt

@@ -15,6 +15,15 @@
 //	  -policy fleet-device-policy=examples/aws/device-policy.json \
 //	  -policy fleet-rotation-policy=examples/aws/rotation-policy.json
 //
+// With -control it also serves the AWS APIs that set a fleet up, for the AWS CLI and the
+// AWS SDKs, without an account and with any credentials: what they make is what devices
+// then meet. One line of the output is "control: " and the URL.
+//
+//	go run ./examples/simulator -control 127.0.0.1:8080
+//	aws --endpoint-url http://127.0.0.1:8080 iot list-policies
+//
+// Whoever reaches that address may have Python functions run here, as hooks.
+//
 // It logs to the standard error. Everything else goes to the standard output, where
 // one line is "endpoint: " and the host and port that clients connect to.
 //

@@ -28,6 +28,7 @@ Flags:
 // settings are what the user asks for.
 type settings struct {
 	addr                      string
+	control                   string // or "": there is none
 	dir, password             string
 	template, templateName    string            // template is a file, or "" for the simple one
 	templates                 map[string]string // files of others, by name
@@ -58,6 +59,7 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:8883", "`address` to listen on; port 0 is any that is free, port 443 requires ALPN")
+	flags.StringVar(&s.control, "control", "", "`address` of the AWS APIs that set a fleet up, for the AWS CLI and SDKs; whoever reaches it may\nrun programs here, so it must be of this machine; port 0 is any that is free (default none)")
 	flags.StringVar(&s.dir, "dir", "sim", "`directory` for the claim and the state")
 	flags.StringVar(&s.password, "password", "password", "`password` of "+pfxFile+"; it is printed, since the file protects nothing of value")
 	flags.Func("template", "provisioning template, a JSON `file` (default one that names the thing by its SerialNumber);\nname=file adds another, such as the one to renew against; repeatable", s.addTemplate)
@@ -100,6 +102,8 @@ func (s *settings) check(arguments []string) error {
 		return fmt.Errorf("invalid -addr %q: the port must be a number up to 65535", s.addr)
 	case len(s.serverNames) == 0 && !isLocal(host):
 		return fmt.Errorf("-addr %s is not localhost, which the server's certificate is for: add -sni with the host name that clients connect to", s.addr)
+	case !isControl(s.control):
+		return fmt.Errorf("invalid -control %q: it must be an address of this machine, such as 127.0.0.1:0", s.control)
 	case s.activationLag < 0 || s.validity < 0:
 		return errors.New("-activation-lag and -validity must not be negative")
 	case s.dir == "":
@@ -122,6 +126,12 @@ func isPort(text string) bool {
 func isLocal(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || host == "localhost" || ip.IsLoopback() || ip.IsUnspecified()
+}
+
+// isControl reports whether only programs of this machine reach an address, or it is "".
+func isControl(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	return address == "" || err == nil && isPort(port) && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 func (s *settings) addTemplate(text string) error {

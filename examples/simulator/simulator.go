@@ -129,6 +129,13 @@ func (sim *simulator) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	sim.server.Start()
+	if sim.control != "" {
+		stop, err := sim.serveControl(stdout)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	if err := sim.printInstructions(stdout, dir); err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ func (r *Register) Rejected(rejection *exchange.Rejection) string {
 	}
 	switch {
 	case rejection.StatusCode == http.StatusForbidden:
-		return "the pre-provisioning hook or the provisioning role of the template refused the device: their logs say why; a hook that fails, or takes longer than five seconds, refuses too"
+		return "the pre-provisioning hook or the provisioning role of the template refused the device: their logs say why; a hook that fails, or takes longer than five seconds, refuses too, and one that lets a serial number register once, as that of examples/aws does, waits for the operator to release it"
 	case rejection.StatusCode == http.StatusNotFound:
 		return fmt.Sprintf("check that the template %q exists in the account and region of the endpoint", r.Template)
 	case rejection.StatusCode == http.StatusConflict:

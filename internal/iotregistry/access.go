@@ -50,7 +50,7 @@ func (r *Registry) policiesLocked(certificateID string) (access Access, err erro
 	case status != Active:
 		return Access{}, fmt.Errorf("the certificate is %s", status)
 	case c == nil:
-		return Access{Policies: r.claimPoliciesLocked()}, nil
+		return Access{Policies: r.claimPoliciesLocked(certificateID)}, nil
 	case r.now().Before(c.ConnectsFrom):
 		return Access{}, errors.New("the certificate has not been active for as long as it takes")
 	}
@@ -61,7 +61,15 @@ func (r *Registry) policiesLocked(certificateID string) (access Access, err erro
 	return access, nil
 }
 
-func (r *Registry) claimPoliciesLocked() []*iotpolicy.Document {
+// claimPoliciesLocked returns the policies of a claim. A temporary one is bound to its
+// template.
+func (r *Registry) claimPoliciesLocked(id string) []*iotpolicy.Document {
+	if claim, temporary := r.claims.temporary[id]; temporary {
+		if t, exists := r.templates.byName[claim.template]; exists {
+			return []*iotpolicy.Document{t.claim}
+		}
+		return nil
+	}
 	if r.policies.claim != nil {
 		return []*iotpolicy.Document{r.policies.claim}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,10 +50,6 @@ func CertificateID(certificate *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// claim is the certificate that devices provision themselves with. The account has not
-// issued it, so it is not among the certificates. The Registry's mutex guards it.
-type claim struct{ id, status string }
-
 func (c *Certificate) clone() Certificate {
 	copied := *c
 	copied.Policies = slices.Clone(c.Policies)
@@ -92,6 +89,13 @@ func (s *certificates) put(c *Certificate) {
 	if c.Token != "" {
 		s.byToken[c.Token] = old
 	}
+}
+
+func (s *certificates) get(id string) (*Certificate, error) {
+	if c := s.byID[strings.ToLower(id)]; c != nil {
+		return c, nil
+	}
+	return nil, refuse(resourceNotFound, "The certificate given in the request does not exist (certificate id: %s)", id)
 }
 
 func (s *certificates) delete(c *Certificate) {

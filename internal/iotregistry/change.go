@@ -12,6 +12,7 @@ type Change struct {
 	Certificate        *CertificateChange `json:"certificate,omitempty"`
 	DeletedCertificate string             `json:"deletedCertificate,omitempty"`
 	Thing              *Thing             `json:"thing,omitempty"`
+	DeletedThing       string             `json:"deletedThing,omitempty"`
 	Policy             *PolicyChange      `json:"policy,omitempty"`
 }
 

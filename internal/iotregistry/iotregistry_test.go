@@ -232,7 +232,7 @@ func TestChangesMakeTheSameRegistry(t *testing.T) {
 func TestTemplates(t *testing.T) {
 	a := newAccount(t)
 	const body = `{"Resources":{"t":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":"a"}}}}`
-	assert.Nil(t, a.Template("fleet"))
+	assert.Nil(t, a.Template("fleet").Template)
 	require.NoError(t, a.AddTemplate("fleet", body))
 	added := a.Template("fleet")
 	require.NotNil(t, added)
@@ -241,6 +241,20 @@ func TestTemplates(t *testing.T) {
 	assert.ErrorContains(t, a.AddTemplate("a/b", body), `"a/b" cannot be the name of a template`)
 	assert.ErrorContains(t, a.AddTemplate("fleet", "{}"), "template fleet: ")
 	assert.Equal(t, added, a.Template("fleet"), "it is not replaced by one that fails")
+}
+
+func TestReplayDeletesThings(t *testing.T) {
+	a := iotregistry.New(time.Now)
+	var kept []iotregistry.Change
+	require.NoError(t, a.KeepChanges(func([]iotregistry.Change) error { return nil }, func(c iotregistry.Change) { kept = append(kept, c) }))
+	require.NoError(t, a.Replay(iotregistry.Change{Thing: &iotregistry.Thing{Name: "device"}}))
+	require.NoError(t, a.DeleteThing("device"))
+	require.Equal(t, []iotregistry.Change{{DeletedThing: "device"}}, kept)
+
+	b := iotregistry.New(time.Now)
+	require.NoError(t, b.Replay(iotregistry.Change{Thing: &iotregistry.Thing{Name: "device"}}))
+	require.NoError(t, b.Replay(kept[0]))
+	assert.Empty(t, b.Things())
 }
 
 // deviceOf registers a certificate with a policy.

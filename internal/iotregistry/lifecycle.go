@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Issue adds a certificate that waits for its registration with token.
@@ -50,10 +51,7 @@ func (r *Registry) statusLocked(id string) string {
 	if c := r.certificates.byID[id]; c != nil {
 		return c.Status
 	}
-	if id == r.claim.id {
-		return r.claim.status
-	}
-	return ""
+	return r.claims.statusOf(id)
 }
 
 // SetStatus gives a certificate, which may be the claim, a status other than
@@ -71,8 +69,8 @@ func (r *Registry) SetStatus(id, status string) error {
 		r.keep(Change{Certificate: newCertificateChange(c)})
 		return nil
 	}
-	if id == r.claim.id {
-		r.claim.status = status
+	if id == r.claims.id {
+		r.claims.status = status
 		r.keep(Change{ClaimStatus: status})
 		return nil
 	}
@@ -97,7 +95,68 @@ func (r *Registry) Delete(id string) error {
 
 func (r *Registry) deleteLocked(c *Certificate) {
 	r.certificates.delete(c)
-	r.things.detach(c.ThingName, c.ID)
+	r.things.detach(c.ID)
+}
+
+// Add adds a certificate that waits for no registration. It fails if it is there already.
+func (r *Registry) Add(certificate *x509.Certificate, status string) (Certificate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expireLocked()
+	c := &Certificate{ID: CertificateID(certificate), X509: certificate, IssuedAt: r.now(), Status: status}
+	if r.statusLocked(c.ID) != "" {
+		return Certificate{}, refuse(resourceAlreadyExists, "The certificate is already registered (certificate id: %s)", c.ID)
+	}
+	r.certificates.add(c)
+	r.keep(Change{Certificate: newCertificateChange(c)})
+	return c.clone(), nil
+}
+
+// Certificate returns the certificate with an id, which may be in upper case. Claims are
+// not among the certificates.
+func (r *Registry) Certificate(id string) (Certificate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expireLocked()
+	c, err := r.certificates.get(id)
+	if err != nil {
+		return Certificate{}, err
+	}
+	return c.clone(), nil
+}
+
+// DeleteUnused deletes a certificate that is not active and to which nothing is attached.
+// With force, policies may be attached to it (API_DeleteCertificate).
+func (r *Registry) DeleteUnused(id string, force bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expireLocked()
+	c, err := r.certificates.get(id)
+	switch {
+	case err != nil:
+		return err
+	case c.Status == Active:
+		return refuse(certificateState, "Certificate must be deactivated (not ACTIVE) before deletion. Id: %s", c.ID)
+	case len(r.things.of(c.ID)) > 0:
+		return refuse(deleteConflict, "Things must be detached before deletion (certificate id: %s)", c.ID)
+	case len(c.Policies) > 0 && !force:
+		return refuse(deleteConflict, "Certificate policies must be detached before deletion (certificate id: %s)", c.ID)
+	}
+	r.deleteLocked(c)
+	r.keep(Change{DeletedCertificate: c.ID})
+	return nil
+}
+
+// AddTemporaryClaim adds a claim that can be used for one template until it expires. The
+// registry forgets it then, and does not keep it as a [Change].
+func (r *Registry) AddTemporaryClaim(certificate *x509.Certificate, template string, expires time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, exists := r.templates.byName[template]; !exists {
+		return noSuchTemplate(template)
+	}
+	r.claims.temporary[CertificateID(certificate)] = temporaryClaim{template, expires}
+	return nil
 }
 
 func noSuchCertificate(id string) error { return fmt.Errorf("there is no certificate %s", id) }

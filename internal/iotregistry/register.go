@@ -70,7 +70,7 @@ func (r *Registry) attachLocked(c *Certificate, wanted []iottemplate.Policy) err
 	var names []string
 	for _, p := range wanted {
 		if p.Document != "" && r.policies.inline[p.Name] != p.Document {
-			if err := r.policies.addInline(p.Name, p.Document); err != nil {
+			if err := r.policies.addInline(p.Name, p.Document, r.now()); err != nil {
 				return err
 			}
 			r.keep(Change{Policy: &PolicyChange{p.Name, p.Document}})

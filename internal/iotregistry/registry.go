@@ -8,12 +8,10 @@
 package iotregistry
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
-	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
 
 // Registry holds the certificates, things, policies and templates of one account. All
@@ -24,11 +22,12 @@ type Registry struct {
 
 	mu           sync.Mutex // guards everything below, and orders calls of keep
 	rules        Rules
-	claim        claim
+	claims       claims
 	certificates certificates
 	things       things
 	policies     policies
 	templates    templates
+	detachments  detachments
 	keep         func(Change) // records a change; never nil
 }
 
@@ -37,11 +36,12 @@ type Registry struct {
 func New(now func() time.Time) *Registry {
 	return &Registry{
 		now:          now,
-		claim:        claim{status: Active},
+		claims:       newClaims(),
 		certificates: newCertificates(),
 		things:       newThings(),
 		policies:     newPolicies(),
 		templates:    newTemplates(),
+		detachments:  make(detachments),
 		keep:         func(Change) {},
 	}
 }
@@ -64,11 +64,12 @@ func (r *Registry) SetRules(rules Rules) {
 	r.rules = rules
 }
 
-// SetClaim makes the certificate with that id the claim. Its status stays as it is.
+// SetClaim makes the certificate with that id the claim that the account has from the
+// beginning. Its status stays as it is.
 func (r *Registry) SetClaim(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.claim.id = id
+	r.claims.id = id
 }
 
 // Certificates returns the certificates in the order in which they were issued, without
@@ -110,45 +111,32 @@ func (r *Registry) SetPolicies(claim, device *iotpolicy.Document) {
 func (r *Registry) AddPolicy(name, document string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.policies.add(name, document)
+	return r.policies.add(name, document, r.now())
 }
 
-// AddTemplate adds a template with a body as AWS IoT takes it, or replaces the one of
-// that name.
-func (r *Registry) AddTemplate(name, body string) error {
-	if !ValidTemplateName(name) {
-		return fmt.Errorf("%q cannot be the name of a template", name)
-	}
-	parsed, err := iottemplate.Parse([]byte(body))
-	if err != nil {
-		return fmt.Errorf("template %s: %w", name, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.templates.byName[name] = template{parsed, claimPolicy(name)}
-	return nil
-}
-
-// AddFallbackTemplate adds a template unless there is one of that name.
-func (r *Registry) AddFallbackTemplate(name string, t Template) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, exists := r.templates.byName[name]; !exists {
-		r.templates.byName[name] = template{t, claimPolicy(name)}
-	}
-}
-
-// Template returns the template of that name, or nil.
-func (r *Registry) Template(name string) Template {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.templates.byName[name].evaluated
-}
-
-// expireLocked deletes what an expired token takes with it. Every method that looks at
-// certificates calls it first.
+// expireLocked makes the changes that only the time brings about: it deletes what an
+// expired token takes with it, and detaches what was to be detached by now. Every method
+// that looks at certificates or claims calls it first.
 func (r *Registry) expireLocked() {
+	r.detachLocked()
 	for _, c := range r.certificates.expire(r.now()) {
-		r.things.detach(c.ThingName, c.ID)
+		r.things.detach(c.ID)
+	}
+	r.claims.expire(r.now())
+}
+
+// detachLocked makes the detachments that are due.
+func (r *Registry) detachLocked() {
+	for _, d := range r.detachments.due(r.now()) {
+		var change Change
+		if c := r.certificates.byID[d.certificateID]; c != nil && d.policy != "" {
+			c.Policies = without(c.Policies, d.policy)
+			change.Certificate = newCertificateChange(c)
+		}
+		if t := r.things.byName[d.thing]; t != nil {
+			t.CertificateIDs = without(t.CertificateIDs, d.certificateID)
+			change.Thing = t
+		}
+		r.keep(change)
 	}
 }

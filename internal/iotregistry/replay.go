@@ -5,16 +5,17 @@ func (r *Registry) Replay(change Change) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if change.ClaimStatus != "" {
-		r.claim.status = change.ClaimStatus
+		r.claims.status = change.ClaimStatus
 	}
 	if p := change.Policy; p != nil {
-		if err := r.policies.addInline(p.Name, p.Document); err != nil {
+		if err := r.policies.addInline(p.Name, p.Document, r.now()); err != nil {
 			return err
 		}
 	}
 	if change.Thing != nil {
 		r.things.put(change.Thing)
 	}
+	r.things.delete(change.DeletedThing)
 	if change.Certificate != nil {
 		c, err := change.Certificate.certificate()
 		if err != nil {
@@ -43,7 +44,7 @@ func (r *Registry) KeepChanges(begin func(all []Change) error, keep func(Change)
 
 func (r *Registry) changesLocked() []Change {
 	r.expireLocked()
-	all := []Change{{ClaimStatus: r.claim.status}}
+	all := []Change{{ClaimStatus: r.claims.status}}
 	for name, document := range r.policies.inline {
 		all = append(all, Change{Policy: &PolicyChange{name, document}})
 	}

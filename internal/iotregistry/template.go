@@ -8,9 +8,14 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iottemplate"
 )
 
-// ARN is what every ARN of the account begins with. The account is that of AWS's
-// examples.
-const ARN = "arn:aws:iot:us-east-1:123456789012:"
+// Account is the number of the account, that of AWS's examples.
+const Account = "123456789012"
+
+// ARN is what the ARNs of the account in AWS IoT begin with, where nobody has named
+// another region.
+const ARN = "arn:aws:iot:us-east-1:" + Account + ":"
+
+func templateARN(name string) string { return ARN + "provisioningtemplate/" + name }
 
 // Template says what to register for a device. Among the parameters is the id of its
 // certificate, [iottemplate.CertificateID]. [iottemplate.Template] is one.
@@ -26,9 +31,23 @@ type templates struct{ byName map[string]template }
 type template struct {
 	evaluated Template
 	claim     *iotpolicy.Document
+	managed   *ProvisioningTemplate // nil: it has no body, and operators do not see it
 }
 
 func newTemplates() templates { return templates{byName: make(map[string]template)} }
+
+// put adds a template with a body, or replaces the one of its name.
+func (s *templates) put(t *ProvisioningTemplate) {
+	v, _ := t.Version(t.Default)
+	s.byName[t.Name] = template{v.parsed, claimPolicy(t.Name), t}
+}
+
+func (s *templates) get(name string) (*ProvisioningTemplate, error) {
+	if t := s.byName[name].managed; t != nil {
+		return t, nil
+	}
+	return nil, noSuchTemplate(name)
+}
 
 var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
 

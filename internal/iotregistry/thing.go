@@ -54,11 +54,35 @@ func (s *things) put(t *Thing) {
 	s.byName[t.Name] = t
 }
 
-// detach removes a certificate that no longer exists from its thing, if it has one.
-func (s *things) detach(name, certificateID string) {
-	if t := s.byName[name]; t != nil {
-		t.CertificateIDs = slices.DeleteFunc(t.CertificateIDs, func(id string) bool { return id == certificateID })
+// detach removes a certificate that no longer exists from all things.
+func (s *things) detach(certificateID string) {
+	for _, t := range s.of(certificateID) {
+		t.CertificateIDs = without(t.CertificateIDs, certificateID)
 	}
+}
+
+// of returns the things that a certificate is attached to.
+func (s *things) of(certificateID string) []*Thing {
+	var attached []*Thing
+	for _, t := range s.inOrder {
+		if slices.Contains(t.CertificateIDs, certificateID) {
+			attached = append(attached, t)
+		}
+	}
+	return attached
+}
+
+func (s *things) get(name string) (*Thing, error) {
+	if t := s.byName[name]; t != nil {
+		return t, nil
+	}
+	return nil, refuse(resourceNotFound, "Thing %s not found", name)
+}
+
+// delete does nothing if there is no such thing.
+func (s *things) delete(name string) {
+	delete(s.byName, name)
+	s.inOrder = slices.DeleteFunc(s.inOrder, func(t *Thing) bool { return t.Name == name })
 }
 
 // merged returns what a thing becomes when a template asks for the wanted one. The

@@ -13,37 +13,39 @@ type Hook func(HookRequest) HookResponse
 
 // HookRequest is what AWS IoT hands to the Lambda function of a hook (provision-wo-cert).
 type HookRequest struct {
-	ClaimCertificateID string
-	CertificateID      string
-	CertificatePEM     string
-	TemplateARN        string
-	ClientID           string
-	Parameters         map[string]string // the hook's own copy
+	ClaimCertificateID string            `json:"claimCertificateId"`
+	CertificateID      string            `json:"certificateId"`
+	CertificatePEM     string            `json:"certificatePem"`
+	TemplateARN        string            `json:"templateArn"`
+	ClientID           string            `json:"clientId"`
+	Parameters         map[string]string `json:"parameters"` // the hook's own copy
 }
 
 // HookResponse is the Lambda function's answer. The zero value refuses.
 type HookResponse struct {
-	AllowProvisioning  bool
-	ParameterOverrides map[string]string
+	AllowProvisioning  bool              `json:"allowProvisioning"`
+	ParameterOverrides map[string]string `json:"parameterOverrides"`
 }
 
 // hookTimeout is how long a hook may take (provision-wo-cert).
 const hookTimeout = 5 * time.Second
 
-// hookCaller calls a hook, and waits no longer for it than AWS IoT does.
+// fallibleHook is a hook that may have no answer.
+type fallibleHook func(HookRequest) (HookResponse, error)
+
+// hookCaller calls hooks, and waits no longer for one than AWS IoT does.
 type hookCaller struct {
-	hook  Hook           // nil: everything is allowed
 	calls sync.WaitGroup // those that have not returned, which may be too late already
 }
 
 // ask merges the hook's overrides into parameters. To the device, all the ways in which
-// a hook can fail look the same.
-func (h *hookCaller) ask(request HookRequest, parameters map[string]string) *Rejection {
-	if h.hook == nil {
+// a hook can fail look the same. A hook of nil allows everything.
+func (h *hookCaller) ask(hook fallibleHook, request HookRequest, parameters map[string]string) *Rejection {
+	if hook == nil {
 		return nil
 	}
 	request.Parameters = maps.Clone(parameters)
-	response, err := h.call(request)
+	response, err := h.call(hook, request)
 	if err == nil && !response.AllowProvisioning {
 		err = errors.New("it refused")
 	}
@@ -59,7 +61,7 @@ func (h *hookCaller) ask(request HookRequest, parameters map[string]string) *Rej
 	return nil
 }
 
-func (h *hookCaller) call(request HookRequest) (HookResponse, error) {
+func (h *hookCaller) call(hook fallibleHook, request HookRequest) (HookResponse, error) {
 	type outcome struct {
 		response HookResponse
 		err      error
@@ -73,7 +75,7 @@ func (h *hookCaller) call(request HookRequest) (HookResponse, error) {
 			}
 			outcomes <- o
 		}()
-		o = outcome{response: h.hook(request)}
+		o.response, o.err = hook(request)
 	})
 	timer := time.NewTimer(hookTimeout)
 	defer timer.Stop()

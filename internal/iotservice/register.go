@@ -16,17 +16,35 @@ type Caller struct {
 
 // Template is a provisioning template, for [Service.Register].
 type Template struct {
-	name      string
-	evaluated iotregistry.Template
+	evaluated iotregistry.Usable
 }
 
-// Template returns the template of that name, or a rejection if there is none.
+// Template returns the template of that name, or a rejection if there is none or it is
+// disabled.
 func (s *Service) Template(name string) (Template, *Rejection) {
 	evaluated := s.registry.Template(name)
-	if evaluated == nil {
+	if evaluated.Template == nil {
 		return Template{}, &Rejection{StatusCode: 404, Code: "ResourceNotFoundException", Message: "Template " + name + " not found."}
 	}
-	return Template{name, evaluated}, nil
+	if !evaluated.Settings.Enabled {
+		return Template{}, badRequest("InvalidRequest", "Template "+name+" is not enabled.")
+	}
+	return Template{evaluated}, nil
+}
+
+// HasHook reports whether a registration with the template of that name waits for a hook.
+func (s *Service) HasHook(template string) bool {
+	return s.hookOf(s.registry.Template(template)) != nil
+}
+
+func (s *Service) hookOf(t iotregistry.Usable) fallibleHook {
+	if target := t.Settings.Hook.TargetARN; target != "" {
+		return func(request HookRequest) (HookResponse, error) { return s.settings.Account.Invoke(target, request) }
+	}
+	if s.settings.Hook != nil {
+		return func(request HookRequest) (HookResponse, error) { return s.settings.Hook(request), nil }
+	}
+	return nil
 }
 
 // Registered is what a device learns of its registration.
@@ -44,14 +62,24 @@ func (s *Service) Register(by Caller, t Template, token string, parameters map[s
 	}
 	overridden := make(map[string]string)
 	maps.Copy(overridden, parameters)
-	if rejection := s.hook.ask(HookRequest{
+	if rejection := s.hooks.ask(s.hookOf(t.evaluated), HookRequest{
 		ClaimCertificateID: by.ClaimCertificateID,
 		CertificateID:      certificate.ID,
 		CertificatePEM:     CertificatePEM(certificate.X509),
-		TemplateARN:        iotregistry.ARN + "provisioningtemplate/" + t.name,
+		TemplateARN:        t.evaluated.ARN,
 		ClientID:           by.ClientID,
 	}, overridden); rejection != nil {
 		return Registered{}, rejection
+	}
+	if role := t.evaluated.Settings.RoleARN; role != "" {
+		if err := s.settings.Account.CheckRole(role); err != nil {
+			return Registered{}, &Rejection{
+				StatusCode: 403,
+				Code:       "AccessDenied",
+				Message:    "The provisioning role does not allow the provisioning.",
+				Cause:      err,
+			}
+		}
 	}
 	wanted, err := t.evaluate(certificate.ID, overridden)
 	if err != nil {

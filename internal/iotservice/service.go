@@ -27,7 +27,17 @@ type Service struct {
 	registry *iotregistry.Registry
 	settings Settings
 	keys     *keyPool
-	hook     *hookCaller
+	hooks    *hookCaller
+}
+
+// Account is what of an AWS account is outside of AWS IoT and has its say in a
+// registration.
+type Account interface {
+	// Invoke calls the function of a hook. It returns soon after the five seconds that
+	// AWS IoT waits for it.
+	Invoke(targetARN string, request HookRequest) (HookResponse, error)
+	// CheckRole fails if AWS IoT cannot register things with a role.
+	CheckRole(arn string) error
 }
 
 // Settings are what a [Service] is made from.
@@ -35,13 +45,14 @@ type Settings struct {
 	CA       *testca.CA       // issues the certificates
 	Now      func() time.Time // decides when they expire
 	Validity time.Duration    // from Now until then; 0: until the end of 2049
-	Hook     Hook             // nil: everything is allowed
+	Hook     Hook             // of templates that name none; nil: everything is allowed
 	Provider Provider         // issues in place of CA where there is a request to sign; nil: CA does
+	Account  Account          // is asked about the roles and hooks that templates name; nil: they name none
 }
 
 // New returns a service. The caller ends it with [Service.Stop] and [Service.Wait].
 func New(registry *iotregistry.Registry, settings Settings) *Service {
-	return &Service{registry: registry, settings: settings, keys: newKeyPool(), hook: &hookCaller{hook: settings.Hook}}
+	return &Service{registry: registry, settings: settings, keys: newKeyPool(), hooks: new(hookCaller)}
 }
 
 // PrepareKey starts making a key for a client that is about to create one.
@@ -55,7 +66,7 @@ func (s *Service) Stop() { s.keys.close() }
 // Stop, once no operation is under way any more.
 func (s *Service) Wait() {
 	s.keys.wait()
-	s.hook.wait()
+	s.hooks.wait()
 }
 
 // issue issues a certificate that waits for its registration.

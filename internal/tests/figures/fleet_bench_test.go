@@ -38,14 +38,9 @@ func BenchmarkFleetAtPowerOn(b *testing.B) {
 			}
 			mean("x-quota", func(r fleetRun) float64 { return r.within(100).Seconds() / fleetQuota(devices).Seconds() })
 			mean("creates/device", func(r fleetRun) float64 { return r.perDevice(r.creates) })
-			mean("connections/device", func(r fleetRun) float64 {
-				sum := 0
-				for _, n := range r.connections() {
-					sum += n
-				}
-				return r.perDevice(sum)
-			})
+			mean("connections/device", fleetRun.connectionsPerDevice)
 			mean("peak-connections/s", func(r fleetRun) float64 { return float64(r.peak()) })
+			mean("s-over-500-connections", func(r fleetRun) float64 { return float64(r.crowded()) })
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -75,7 +76,7 @@ func (p awsPolicies) awsAccount(t *testing.T) (*fleetprovtest.Server, fleetprov.
 	t.Helper()
 	server, listener := provtest.NewPipeServer(t, func(server *fleetprovtest.Server) {
 		server.ClaimPolicy = p.text(t, "claim-policy.json")
-		server.Hook = rotationHook
+		server.Hook = rotationHook(server)
 		for name, document := range map[string]string{"fleet-device-policy": "device-policy.json", "fleet-rotation-policy": "rotation-policy.json"} {
 			require.NoError(t, server.AddPolicy(name, p.text(t, document)))
 		}
@@ -88,12 +89,18 @@ func (p awsPolicies) awsAccount(t *testing.T) (*fleetprovtest.Server, fleetprov.
 	return server, fleetprov.WithDialer(listener.Dial)
 }
 
-// rotationHook is rotation_hook.py, attached to the template it is for.
-func rotationHook(request fleetprovtest.HookRequest) fleetprovtest.HookResponse {
-	if path.Base(request.TemplateARN) != "fleet-rotation-template" {
-		return fleetprovtest.HookResponse{AllowProvisioning: true}
+// rotationHook is rotation_hook.py, attached to the template it is for. The certificate
+// that the device has connected with has to be one of the thing.
+func rotationHook(server *fleetprovtest.Server) func(fleetprovtest.HookRequest) fleetprovtest.HookResponse {
+	return func(request fleetprovtest.HookRequest) (response fleetprovtest.HookResponse) {
+		response.AllowProvisioning = path.Base(request.TemplateARN) != "fleet-rotation-template"
+		for _, thing := range server.Things() {
+			if thing.Name == request.Parameters["ThingName"] && slices.Contains(thing.CertificateIDs, request.ClaimCertificateID) {
+				response.AllowProvisioning = true
+			}
+		}
+		return response
 	}
-	return fleetprovtest.HookResponse{AllowProvisioning: request.Parameters["ThingName"] == request.ClientID}
 }
 
 // provisionAndRenew is what a device does with the account.

@@ -1,10 +1,8 @@
 package interop_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,7 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -32,7 +29,7 @@ func TestAWSDocumentsAreThoseOfTheirReadme(t *testing.T) {
 		case ".md":
 			continue
 		}
-		if !entry.IsDir() {
+		if !entry.IsDir() && entry.Name() != "aws.go" {
 			names = append(names, entry.Name())
 		}
 	}
@@ -59,7 +56,7 @@ func TestAWSDocumentsAgreeOnNames(t *testing.T) {
 	one := func(pattern string) string {
 		t.Helper()
 		found := awsReadme(t, pattern)
-		require.Len(t, slices.Compact(slices.Clone(found)), 1, "%s finds %q", pattern, found)
+		require.Len(t, unique(found), 1, "%s finds %q", pattern, found)
 		return found[0]
 	}
 	var template, rotation awsTemplate
@@ -70,14 +67,15 @@ func TestAWSDocumentsAgreeOnNames(t *testing.T) {
 		assert.Equal(t, one(`create-policy --policy-name (\S+) \\\s+--policy-document file://filled/device-policy\.json`), resources.Policy.Properties.PolicyName)
 		assert.Equal(t, one(`create-policy --policy-name (\S+) \\\s+--policy-document file://filled/rotation-policy\.json`), resources.RotationPolicy.Properties.PolicyName)
 	}
-	assert.Equal(t, "for policy in "+template.Resources.Policy.Properties.PolicyName+" "+template.Resources.RotationPolicy.Properties.PolicyName,
-		one(`(for policy in .*);`), "a certificate loses the policies it got")
+	policies := template.Resources.Policy.Properties.PolicyName + " " + template.Resources.RotationPolicy.Properties.PolicyName
+	assert.Equal(t, policies, one(`for policy in (\S+ \S+); do`), "a certificate loses the policies it got")
+	assert.Equal(t, policies+" fleet-claim-policy", one(`for policy in (\S+ \S+ \S+); do`), "all are deleted")
 	assert.Equal(t, one(`attach-policy --policy-name (\S+) `),
 		one(`create-policy --policy-name (\S+) \\\s+--policy-document file://filled/claim-policy\.json`))
 
 	created := awsReadme(t, `create-role --role-name (\S+)`)
-	for _, use := range []string{`attach-role-policy --role-name (\S+)`, `:role/([\w-]+)`} {
-		used := slices.Compact(awsReadme(t, use))
+	for _, use := range []string{` attach-role-policy --role-name (\S+)`, `:role/([\w-]+)`, `delete-role --role-name (\S+)`} {
+		used := unique(awsReadme(t, use))
 		assert.Subset(t, created, used)
 		assert.Subset(t, used, created)
 	}
@@ -87,7 +85,9 @@ func TestAWSDocumentsAgreeOnNames(t *testing.T) {
 	assert.Equal(t, name, one(`TEMPLATE_NAME=(\S+)`))
 	assertAWSTemplateOfPolicy(t, name, "claim-policy.json")
 	rotationName := one(`--template-name (\S+)` + body + `rotation-template\.json`)
-	assert.Equal(t, rotationName, one(`provisioningtemplate/([\w-]+)`), "who may call the hook")
+	assert.Equal(t, []string{name, rotationName}, unique(awsReadme(t, `provisioningtemplate/([\w-]+)`)), "who may call the hooks")
+	assert.Equal(t, name+" "+rotationName, one(`for template in (.*); do`))
+	assert.Equal(t, strings.Join(unique(awsReadme(t, `create-function --function-name (\S+)`)), " "), one(`for hook in (.*); do`))
 	assertAWSTemplateOfPolicy(t, rotationName, "rotation-policy.json")
 
 	serial := one(`examples/provisioning -param SerialNumber=(\S+)`)
@@ -96,6 +96,17 @@ func TestAWSDocumentsAgreeOnNames(t *testing.T) {
 	assert.Len(t, template.Parameters, 2, "what the README's command gives, and what AWS fills in")
 	assert.Equal(t, map[string]any{"Fn::Join": []any{"", []any{"device-", map[string]any{"Ref": "SerialNumber"}}}}, template.Resources.Thing.Properties.ThingName)
 	assert.Equal(t, "device-"+serial, one("registers the thing `(\\S+)`"))
+}
+
+// unique returns the different strings among all, in the order of their first.
+func unique(all []string) []string {
+	var different []string
+	for _, one := range all {
+		if !slices.Contains(different, one) {
+			different = append(different, one)
+		}
+	}
+	return different
 }
 
 // A renewal adds a certificate to a thing and changes nothing else of it.
@@ -113,41 +124,6 @@ func TestAWSRotationTemplateKeepsTheThing(t *testing.T) {
 		"ThingGroups":      "DO_NOTHING",
 	}, rotation.Resources.Thing.OverrideSettings)
 	assert.Equal(t, "ACTIVE", rotation.Resources.Certificate.Properties.Status)
-}
-
-func TestAWSRotationHook(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("there is no python3")
-	}
-	module, handler, _ := strings.Cut(awsReadme(t, `--handler (\S+)`)[0], ".")
-	require.FileExists(t, provtest.Root(t, "examples/aws", module+".py"))
-	for _, test := range []struct {
-		name       string
-		parameters map[string]string
-		allowed    bool
-	}{
-		{"the thing of the certificate", map[string]string{"ThingName": "device-0001"}, true},
-		{"another thing", map[string]string{"ThingName": "device-0002"}, false},
-		{"a part of the name", map[string]string{"ThingName": "device-000"}, false},
-		{"no name", map[string]string{}, false},
-		{"a serial number", map[string]string{"SerialNumber": "device-0001"}, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			program := exec.CommandContext(provtest.Context(t), python, "-c",
-				"import json, sys, "+module+"; json.dump("+module+"."+handler+"(json.load(sys.stdin), None), sys.stdout)")
-			program.Dir = provtest.Root(t, "examples/aws")
-			program.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
-			event, err := json.Marshal(fleetprovtest.HookRequest{ClientID: "device-0001", Parameters: test.parameters})
-			require.NoError(t, err)
-			program.Stdin = bytes.NewReader(event)
-			output, err := program.Output()
-			require.NoError(t, err)
-			var answer fleetprovtest.HookResponse
-			require.NoError(t, json.Unmarshal(output, &answer))
-			assert.Equal(t, fleetprovtest.HookResponse{AllowProvisioning: test.allowed}, answer)
-		})
-	}
 }
 
 // assertAWSTemplateOfPolicy checks which template a policy is about.

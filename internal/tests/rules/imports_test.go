@@ -82,13 +82,23 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "internal/iotregistry",
-		importers: []string{"fleetprovtest", "internal/iotservice"},
+		importers: []string{"fleetprovtest", "internal/controlplane", "internal/iotservice"},
 		reason:    "what an account knows of its fleet is for the endpoint for tests and the operations it performs, and must not be linked into a device's firmware",
 	},
 	{
 		imported:  "internal/iotservice",
-		importers: []string{"fleetprovtest"},
+		importers: []string{"fleetprovtest", "internal/controlplane"},
 		reason:    "AWS performs the operations, not the device: the service is part of the endpoint for tests, and must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/controlplane",
+		importers: []string{"fleetprovtest"},
+		reason:    "operators use the control plane, not devices: it is part of the endpoint for tests, and must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/pyfunction",
+		importers: []string{"internal/controlplane"},
+		reason:    "it runs programs that came over the network, which only a control plane for tests is asked to do",
 	},
 	{
 		imported:  "internal/statefile",
@@ -277,11 +287,14 @@ func TestLibraryLinksNothingOfTheTests(t *testing.T) {
 	require.Contains(t, linked, provtest.ModulePath+"/internal/mqttsession")
 	for _, unwanted := range []string{
 		provtest.ModulePath + "/fleetprovtest",
+		provtest.ModulePath + "/examples/...",
 		provtest.ModulePath + "/internal/broker",
+		provtest.ModulePath + "/internal/controlplane",
 		provtest.ModulePath + "/internal/iotpolicy",
 		provtest.ModulePath + "/internal/iotregistry",
 		provtest.ModulePath + "/internal/iotservice",
 		provtest.ModulePath + "/internal/iottemplate",
+		provtest.ModulePath + "/internal/pyfunction",
 		provtest.ModulePath + "/internal/statefile",
 		provtest.ModulePath + "/internal/strictjson",
 		provtest.ModulePath + "/internal/testca",
