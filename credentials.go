@@ -250,12 +250,27 @@ func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
 type stored struct {
 	credentials *Credentials // nil if there are none, or they cannot be read
 	data        []byte       // what they were read from
+	unreadable  error        // why they cannot be read
 	expired     bool         // by the device's clock
 	unverified  bool         // they are to be verified, and may never have been
 }
 
 // isSound reports whether there is nothing left to do.
 func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
+
+// lack says what is wrong with them, if they are not sound.
+func (s *stored) lack() string {
+	switch {
+	case s.unreadable != nil:
+		return fmt.Sprintf("the stored credentials cannot be read (%v)", s.unreadable)
+	case s.credentials == nil:
+		return "there are no credentials in the store"
+	case s.expired:
+		return "the stored credentials have expired by this clock"
+	default:
+		return "the stored credentials have not been verified yet"
+	}
+}
 
 // id is the id of the stored certificate, if it can be read.
 func (s *stored) id() string {

@@ -426,10 +426,12 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
 		return nil, err
 	}
-	if err := k.useLabel(ctx, label); err != nil {
+	ended, err := k.useLabel(ctx, label)
+	if err != nil {
 		return nil, err
 	}
 	c, err := k.run.repeat(ctx)
+	ended()
 	if c == nil {
 		if g.issued != nil && !g.asked {
 			_ = k.journal.Refused(ctx, g.issued.ID) // if it fails, the certificate is named without need
@@ -527,7 +529,7 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	}
 	file, err := credfile.Parse(data)
 	if err != nil {
-		return stored{data: data}, nil
+		return stored{data: data, unreadable: err}, nil
 	}
 	if err := k.hardware.giveKey(ctx, file); err != nil {
 		return stored{}, keyFailure(file, fmt.Errorf("%s: %w", credentialsName, err))
@@ -562,21 +564,24 @@ func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
 }
 
 // useLabel makes the run make its key under label, if it makes one in a keyring. The
-// credentials of previous.pem go before their key does.
-func (k *keeper) useLabel(ctx context.Context, label string) error {
+// credentials of previous.pem go before their key does. The caller calls ended when the
+// run needs no key any more.
+func (k *keeper) useLabel(ctx context.Context, label string) (ended func(), err error) {
 	if label == "" {
-		return nil
+		return func() {}, nil
+	}
+	data, err := k.journal.Files.Read(ctx, previousName)
+	if err != nil {
+		return nil, err
+	}
+	if previous, err := credfile.Parse(data); err == nil && previous.KeyLabel == label {
+		if err := k.journal.Files.Remove(ctx, previousName); err != nil {
+			return nil, err
+		}
 	}
 	k.run.gained.keyLabel = label
-	k.run.gained.creation = k.hardware.creation(ctx, label, k.run.p.options.format)
-	data, err := k.journal.Files.Read(ctx, previousName)
-	if err != nil || data == nil {
-		return err
-	}
-	if previous, err := credfile.Parse(data); err != nil || previous.KeyLabel != label {
-		return nil
-	}
-	return k.journal.Files.Remove(ctx, previousName)
+	k.run.gained.creation, ended = k.hardware.creation(ctx, label, k.run.p.options.format)
+	return ended, nil
 }
 
 func (k *keeper) keep(ctx context.Context, c *Credentials) error {
