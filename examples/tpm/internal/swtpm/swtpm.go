@@ -38,7 +38,6 @@ func (m *TPM) start(t testing.TB) {
 	t.Helper()
 	m.process = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.state,
 		"--server", "type=unixio,path="+m.Path, "--flags", "not-need-init,startup-clear")
-	m.process.Stdout, m.process.Stderr = os.Stderr, os.Stderr
 	require.NoError(t, m.process.Start(), "the Debian package swtpm has it")
 	require.Eventually(t, func() bool {
 		connection, err := net.Dial("unix", m.Path)
