@@ -37,15 +37,16 @@ func (s *session) publicKey(object pkcs11.ObjectHandle) (crypto.PublicKey, error
 	}
 }
 
-// ulong reads a CK_ULONG, which is as long as the machine's words.
+// ulong reads a CK_ULONG, which is as long as C's unsigned long.
 func ulong(value []byte) uint64 {
-	var long [8]byte
-	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
-		copy(long[:], value)
-		return binary.LittleEndian.Uint64(long[:])
+	switch len(value) {
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(value))
+	case 8:
+		return binary.NativeEndian.Uint64(value)
+	default:
+		return 1<<64 - 1 // no value that this package knows
 	}
-	copy(long[8-min(8, len(value)):], value)
-	return binary.BigEndian.Uint64(long[:])
 }
 
 func (s *session) ecdsaKey(object pkcs11.ObjectHandle) (*ecdsa.PublicKey, error) {
