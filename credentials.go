@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/iotendpoint"
@@ -72,7 +74,11 @@ func (c *Credentials) setKey(key crypto.Signer) error {
 	if keys.IsNil(key) {
 		return fmt.Errorf("%w: it is nil", ErrKeyMissing)
 	}
-	if !keys.Same(key.Public(), leaf.PublicKey) {
+	public := key.Public()
+	switch {
+	case keys.IsNil(public):
+		return errors.New("the private key does not tell its public half: does the hardware answer?")
+	case !keys.Same(public, leaf.PublicKey):
 		return fmt.Errorf("the private key does not belong to the certificate: %w", ErrKeyMismatch)
 	}
 	c.private = &privateKey{key}
@@ -188,7 +194,7 @@ func ParseCredentials(data []byte) (*Credentials, error) {
 	return newCredentials(file), nil
 }
 
-// newCredentials gives what a file holds its public form.
+// newCredentials gives what a file holds its public form. The caller may change it.
 func newCredentials(file *credfile.File) *Credentials {
 	c := &Credentials{
 		ThingName:             file.ThingName,
@@ -196,10 +202,10 @@ func newCredentials(file *credfile.File) *Credentials {
 		CertificatePEM:        credfile.MarshalChain(file.Chain),
 		Endpoint:              file.Endpoint,
 		Roots:                 file.Roots,
-		DeviceConfiguration:   file.DeviceConfiguration,
+		DeviceConfiguration:   maps.Clone(file.DeviceConfiguration),
 		PreviousCertificateID: file.PreviousCertificateID,
 
-		AbandonedCertificateIDs: file.AbandonedCertificateIDs,
+		AbandonedCertificateIDs: slices.Clone(file.AbandonedCertificateIDs),
 		KeyLabel:                file.KeyLabel,
 	}
 	if file.Key != nil {
@@ -222,10 +228,10 @@ func (c *Credentials) file() (*credfile.File, error) {
 		Key:                   c.private.signer,
 		Endpoint:              c.Endpoint,
 		Roots:                 c.Roots,
-		DeviceConfiguration:   c.DeviceConfiguration,
+		DeviceConfiguration:   maps.Clone(c.DeviceConfiguration),
 		PreviousCertificateID: c.PreviousCertificateID,
 
-		AbandonedCertificateIDs: c.AbandonedCertificateIDs,
+		AbandonedCertificateIDs: slices.Clone(c.AbandonedCertificateIDs),
 		KeyLabel:                c.KeyLabel,
 	}, nil
 }
@@ -244,12 +250,27 @@ func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
 type stored struct {
 	credentials *Credentials // nil if there are none, or they cannot be read
 	data        []byte       // what they were read from
+	unreadable  error        // why they cannot be read
 	expired     bool         // by the device's clock
 	unverified  bool         // they are to be verified, and may never have been
 }
 
 // isSound reports whether there is nothing left to do.
 func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
+
+// lack says what is wrong with them, if they are not sound.
+func (s *stored) lack() string {
+	switch {
+	case s.unreadable != nil:
+		return fmt.Sprintf("the stored credentials cannot be read (%v)", s.unreadable)
+	case s.credentials == nil:
+		return "there are no credentials in the store"
+	case s.expired:
+		return "the stored credentials have expired by this clock"
+	default:
+		return "the stored credentials have not been verified yet"
+	}
+}
 
 // id is the id of the stored certificate, if it can be read.
 func (s *stored) id() string {

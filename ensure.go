@@ -2,17 +2,17 @@ package fleetprov
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
+	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
 	"github.com/fleetprov/fleetprov/internal/journal"
-	"github.com/fleetprov/fleetprov/internal/mqttsession"
 	"github.com/fleetprov/fleetprov/internal/turn"
 )
 
@@ -84,7 +84,7 @@ func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[st
 	if err := k.run.prepare(ctx, parameters); err != nil {
 		return found.credentials, err
 	}
-	unlock, err := k.lock(ctx)
+	unlock, err := k.lockFor(ctx, found)
 	if err != nil {
 		return found.credentials, err
 	}
@@ -96,6 +96,18 @@ func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[st
 	return ensured, err
 }
 
+// lockFor is lock, but does not wait without end while there are expired credentials to
+// boot with.
+func (k *keeper) lockFor(ctx context.Context, found stored) (unlock func(), err error) {
+	if found.expired {
+		timeout := &diagnosis.TimeoutError{After: k.run.steps.timeout, Hints: &diagnosis.Store{Doing: "taking the lock"}}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout.After, timeout)
+		defer cancel()
+	}
+	return k.lock(ctx)
+}
+
 // ensure does what is left to do, while the store is locked.
 func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
 	found, err := k.stored(ctx)
@@ -103,10 +115,7 @@ func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
 	case err != nil || found.isSound(): // another run was faster
 		return found.credentials, err
 	case found.credentials != nil && !found.expired:
-		if _, err := k.journal.Read(ctx, found.id()); err != nil { // sets aside what cannot be read
-			return found.credentials, err
-		}
-		return found.credentials, k.verify(ctx, found.credentials)
+		return found.credentials, k.verifyStored(ctx, found.credentials)
 	case found.credentials == nil && found.data != nil:
 		if err := k.journal.Files.SetAside(ctx, found.data); err != nil {
 			return nil, err
@@ -117,35 +126,91 @@ func (k *keeper) ensure(ctx context.Context) (*Credentials, error) {
 		return found.credentials, err
 	}
 	if pending.Accepted {
-		c := newCredentials(pending.Credentials)
-		if err := k.finish(ctx, c); err != nil || !k.hasExpired(c) {
-			return c, err
+		found, err = k.accept(ctx, found, newCredentials(pending.Credentials))
+		if err != nil || !found.expired {
+			return found.credentials, err
 		}
-		found = stored{credentials: c, expired: true}
+		pending = &journal.Pending{Abandoned: pending.Abandoned} // nothing to go on from: it is stored
 	}
 	return k.replace(ctx, found, pending)
+}
+
+// accept stores what the journal says that AWS has accepted, unless it is stored. If it
+// has expired, it is to be replaced, and need not connect.
+func (k *keeper) accept(ctx context.Context, found stored, c *Credentials) (stored, error) {
+	var err error
+	if c.CertificateID == found.id() {
+		c = found.credentials
+		err = k.verify(ctx, c)
+	} else {
+		err = k.put(ctx, found, c)
+	}
+	now := stored{credentials: c, expired: k.hasExpired(c)}
+	var failure *Error
+	if now.expired && errors.As(err, &failure) && failure.Op == OpVerify {
+		err = nil
+	}
+	if err == nil {
+		now.data, err = c.MarshalPEM()
+	}
+	return now, err
+}
+
+// verifyStored verifies stored credentials. The journal goes then, so that they name
+// what it has named, if it is of others or damaged.
+func (k *keeper) verifyStored(ctx context.Context, c *Credentials) error {
+	pending, err := k.journal.Read(ctx, c.CertificateID) // sets aside what cannot be read
+	if err != nil {
+		return err
+	}
+	g := &k.run.gained
+	g.abandon(c.AbandonedCertificateIDs...)
+	g.abandon(pending.Abandoned...)
+	if abandoned := g.abandonedBeside(c.CertificateID); len(abandoned) > len(c.AbandonedCertificateIDs) {
+		c.AbandonedCertificateIDs = abandoned
+		if err := k.keep(ctx, c); err != nil {
+			return err
+		}
+	}
+	return k.verify(ctx, c)
 }
 
 // replace provisions where there are no credentials, or ones that look expired. Those
 // are kept if no others can be had: one attempt is made, since AWS may accept them.
 func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pending) (*Credentials, error) {
-	k.run.once = found.expired
-	c, failed := k.provision(ctx, pending, found)
-	var failure *Error
-	switch {
-	case c != nil && found.expired && found.data != nil:
-		return c, join(failed, join(k.journal.Files.Keep(ctx, previousName, found.data), k.finish(ctx, c)))
-	case c != nil:
-		return c, join(failed, k.finish(ctx, c))
-	case found.expired && errors.As(failed, &failure):
-		return found.credentials, k.run.steps.failed(failure.Op, fmt.Errorf("the stored credentials have expired by this clock, and no others could be had: %w", failure.Err))
-	default:
-		return nil, failed
+	if found.credentials == nil {
+		k.run.gained.abandon(credfile.Named(found.data)...)
+		c, failed := k.provision(ctx, pending, found)
+		if c == nil {
+			return nil, failed
+		}
+		return c, join(failed, k.put(ctx, found, c))
 	}
+	k.run.gained.abandon(found.credentials.AbandonedCertificateIDs...)
+	if file := k.run.p.unwritten.Renewed(found.id()); file != nil {
+		c := newCredentials(file)
+		return c, k.put(ctx, found, c)
+	}
+	k.run.once = true
+	c, failed := k.provision(ctx, pending, found)
+	if c != nil {
+		return c, join(failed, k.put(ctx, found, c))
+	}
+	var failure *Error
+	if errors.As(failed, &failure) {
+		failed = k.run.steps.failed(failure.Op, fmt.Errorf("the stored credentials have expired by this clock, and no others could be had: %w", failure.Err))
+	}
+	return found.credentials, failed
 }
 
-// finish stores accepted credentials, and drops the journal when all is done.
-func (k *keeper) finish(ctx context.Context, c *Credentials) error {
+// put stores credentials that AWS has accepted, and drops the journal when all is done.
+// What they take the place of is kept: it may be good, if the clock is wrong.
+func (k *keeper) put(ctx context.Context, found stored, c *Credentials) error {
+	if found.credentials != nil && found.id() != c.CertificateID {
+		if err := k.journal.Files.Keep(ctx, previousName, found.data); err != nil {
+			return err
+		}
+	}
 	if err := k.keep(ctx, c); err != nil {
 		return err
 	}
@@ -207,7 +272,7 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.thing = old.ThingName
+	k.old = old
 	k.run.gained.abandon(old.AbandonedCertificateIDs...)
 	pending, err := k.pending(ctx, old.CertificateID)
 	if err != nil {
@@ -216,10 +281,14 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 	if pending.Accepted {
 		c := newCredentials(pending.Credentials)
 		if c.CertificateID == old.CertificateID {
-			return c, k.journal.Drop(ctx) // it was done but for this
+			old.private = c.private         // if it lives in hardware
+			return old, k.journal.Drop(ctx) // it was done but for this
 		}
 		c.PreviousCertificateID = old.CertificateID
-		if err := k.swap(ctx, c, data); err == nil || !k.hasExpired(c) {
+		if err := k.swap(ctx, c, data); !isRefusedByServer(err) || !k.hasExpired(c) {
+			return c, err
+		}
+		if pending, err = k.journal.GiveUp(ctx, pending); err != nil {
 			return c, err
 		}
 	}
@@ -252,6 +321,7 @@ func (k *keeper) replaced(ctx context.Context) (*Credentials, []byte, error) {
 
 // swap puts credentials in the place of old, once they have connected.
 func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
+	k.run.gained.accepted = c.CertificateID
 	if err := k.run.verify(ctx, c); err != nil {
 		return err
 	}
@@ -261,7 +331,6 @@ func (k *keeper) swap(ctx context.Context, c *Credentials, old []byte) error {
 	if err := k.keep(ctx, c); err != nil {
 		return err
 	}
-	k.run.p.unwritten.Forget(c.PreviousCertificateID)
 	return k.journal.Drop(ctx)
 }
 
@@ -272,7 +341,8 @@ type keeper struct {
 	calls    *bounded.Store // the calls of store
 	journal  *journal.Journal
 	hardware *hardware
-	thing    string // whose credentials are renewed; "" for Ensure
+	old      *Credentials // what is renewed; nil for Ensure
+	warned   bool         // whether it was said that the store is of another endpoint
 }
 
 func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
@@ -299,13 +369,13 @@ func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
 	if locker, ok := k.store.(Locker); ok {
 		free, err = k.calls.Lock(ctx, locker.Lock)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return func() { k.unlock(context.WithoutCancel(ctx), free) }, nil
-	case bounded.IsHang(err):
-		err = fmt.Errorf("%w; the store hangs, or another run may hold it", err)
-	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))):
-		err = fmt.Errorf("%w; another run may hold it", err)
+	}
+	if ended := diagnosis.EndOf(ctx, err); bounded.IsHang(err) {
+		err = fmt.Errorf("%w; the store hangs, or another run may hold it", ended)
+	} else if ended != nil {
+		err = fmt.Errorf("%w; another run may hold it", ended)
 	}
 	return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w", err)}
 }
@@ -343,6 +413,7 @@ func (k *keeper) free(ctx context.Context, free func() error) {
 func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found stored) (*Credentials, error) {
 	g := &k.run.gained
 	g.abandon(pending.Abandoned...)
+	g.refusedFor = pending.RefusedFor
 	if pending.Credentials != nil && !pending.Accepted {
 		if err := k.goOn(pending); err != nil {
 			return nil, err
@@ -355,12 +426,21 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
 		return nil, err
 	}
-	if err := k.useLabel(ctx, label); err != nil {
+	ended, err := k.useLabel(ctx, label)
+	if err != nil {
 		return nil, err
 	}
 	c, err := k.run.repeat(ctx)
+	ended()
 	if c == nil {
+		if g.issued != nil && !g.asked {
+			_ = k.journal.Refused(ctx, g.issued.ID) // if it fails, the certificate is named without need
+		}
 		return nil, err
+	}
+	if err != nil && k.old != nil && c.ThingName == "" {
+		// The answer could not be read.
+		c.ThingName, c.DeviceConfiguration = k.old.ThingName, k.old.DeviceConfiguration
 	}
 	previous := found.id()
 	c.PreviousCertificateID = previous
@@ -386,7 +466,7 @@ func (k *keeper) goOn(pending *journal.Pending) error {
 	}
 	g := &k.run.gained
 	g.issued = &exchange.Issued{ID: file.CertificateID, Chain: file.Chain, Leaf: leaf, Key: file.Key, Token: pending.Token}
-	g.issuedAt, g.asked = pending.Issued, true
+	g.issuedAt, g.asked = pending.Issued, !pending.Refused
 	return nil
 }
 
@@ -395,25 +475,27 @@ func (k *keeper) created(ctx context.Context, g *gained) error {
 	return k.journal.Created(ctx, k.run.p.file(g, new(exchange.Registered)), g.issued.Token, g.issuedAt)
 }
 
+// refusedFor implements recorder.
+func (k *keeper) refusedFor(ctx context.Context, d time.Duration) { k.journal.KeepRefusedFor(ctx, d) }
+
 // registered implements recorder. A renewal whose registration was asked for and not
 // heard of again is tried: if it connects as the thing that is known, it is registered.
-func (k *keeper) registered(ctx context.Context, taken *turn.Taken) *Credentials {
+// If nobody can say, it is not given up.
+func (k *keeper) registered(ctx context.Context, taken *turn.Taken) (*Credentials, error) {
 	g := &k.run.gained
-	if k.thing == "" || !g.asked {
-		return nil
+	if k.old == nil || k.old.ThingName == "" || !g.asked {
+		return nil, nil
 	}
-	c := newCredentials(k.run.p.file(g, &exchange.Registered{ThingName: k.thing}))
-	certificate, err := c.TLSCertificate()
-	if err != nil {
-		return nil
+	c := newCredentials(k.run.p.file(g, &exchange.Registered{ThingName: k.old.ThingName, DeviceConfiguration: k.old.DeviceConfiguration}))
+	err := k.run.connectAs(ctx, c, taken)
+	switch {
+	case err == nil:
+		return c, nil
+	case isRefusedByServer(err):
+		return nil, nil
+	default:
+		return nil, err
 	}
-	once := func(ctx context.Context, certificate *tls.Certificate, clientID string, _ *turn.Taken) (*mqttsession.Session, error) {
-		return k.run.p.link.Open(ctx, certificate, clientID)
-	}
-	if k.run.connectAs(ctx, &certificate, k.thing, taken, once) != nil {
-		return nil
-	}
-	return c
 }
 
 // pending returns what the journal holds for this run, with its key. A certificate
@@ -447,7 +529,7 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	}
 	file, err := credfile.Parse(data)
 	if err != nil {
-		return stored{data: data}, nil
+		return stored{data: data, unreadable: err}, nil
 	}
 	if err := k.hardware.giveKey(ctx, file); err != nil {
 		return stored{}, keyFailure(file, fmt.Errorf("%s: %w", credentialsName, err))
@@ -475,27 +557,31 @@ func keyFailure(file *credfile.File, err error) error {
 // warnOfEndpoint warns of credentials from another endpoint, of another account or
 // region perhaps, where they are of no use.
 func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
-	if here := k.run.p.link.Endpoint.String(); !strings.EqualFold(c.Endpoint, here) {
+	if here := k.run.p.link.Endpoint.String(); !strings.EqualFold(c.Endpoint, here) && !k.warned {
+		k.warned = true
 		k.run.steps.log.warn(ctx, fmt.Sprintf("the store was filled at the endpoint %q, and this is %q", c.Endpoint, here), "certificateId", c.CertificateID)
 	}
 }
 
 // useLabel makes the run make its key under label, if it makes one in a keyring. The
-// credentials of previous.pem go before their key does.
-func (k *keeper) useLabel(ctx context.Context, label string) error {
+// credentials of previous.pem go before their key does. The caller calls ended when the
+// run needs no key any more.
+func (k *keeper) useLabel(ctx context.Context, label string) (ended func(), err error) {
 	if label == "" {
-		return nil
+		return func() {}, nil
+	}
+	data, err := k.journal.Files.Read(ctx, previousName)
+	if err != nil {
+		return nil, err
+	}
+	if previous, err := credfile.Parse(data); err == nil && previous.KeyLabel == label {
+		if err := k.journal.Files.Remove(ctx, previousName); err != nil {
+			return nil, err
+		}
 	}
 	k.run.gained.keyLabel = label
-	k.run.gained.creation = k.hardware.creation(ctx, label, k.run.p.options.format)
-	data, err := k.journal.Files.Read(ctx, previousName)
-	if err != nil || data == nil {
-		return err
-	}
-	if previous, err := credfile.Parse(data); err != nil || previous.KeyLabel != label {
-		return nil
-	}
-	return k.journal.Files.Remove(ctx, previousName)
+	k.run.gained.creation, ended = k.hardware.creation(ctx, label, k.run.p.options.format)
+	return ended, nil
 }
 
 func (k *keeper) keep(ctx context.Context, c *Credentials) error {
@@ -504,7 +590,11 @@ func (k *keeper) keep(ctx context.Context, c *Credentials) error {
 	if err != nil {
 		return k.run.steps.failed(OpStore, err)
 	}
-	return k.journal.Files.Keep(ctx, credentialsName, data)
+	if err := k.journal.Files.Keep(ctx, credentialsName, data); err != nil {
+		return err
+	}
+	k.run.p.unwritten.Forget(c.PreviousCertificateID)
+	return nil
 }
 
 func (k *keeper) hasExpired(c *Credentials) bool {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
@@ -100,29 +102,52 @@ func isRefused(err error) bool {
 	return errors.As(err, &rejected) && !errors.Is(err, ErrBadResponse) && !rejected.rejection().Internal()
 }
 
+// isRefusedByServer reports whether a connection failed because the server did not want
+// it. AWS IoT closes it without a word where a certificate is unknown or not active.
+func isRefusedByServer(err error) bool {
+	return errors.Is(err, ErrNotAuthorized) || errors.Is(err, ErrConnectionLost)
+}
+
 // minMasked is how long a parameter's value is that is masked, in bytes. A shorter one
 // would take too much out of AWS's words.
 const minMasked = 4
 
 // masksOf puts the names of parameters, in angle brackets, in the place of their
-// values, as they are or as JSON quotes them.
+// values.
 func masksOf(parameters map[string]string) *strings.Replacer {
 	names := slices.Collect(maps.Keys(parameters))
 	// Of two values that begin alike the longer one is looked for first.
 	slices.SortFunc(names, func(a, b string) int { return len(parameters[b]) - len(parameters[a]) })
 	var pairs []string
 	for _, name := range names {
-		value := parameters[name]
-		if len(value) < minMasked {
-			continue
+		if value := parameters[name]; len(value) >= minMasked {
+			for _, form := range formsOf(value) {
+				pairs = append(pairs, form, "<"+name+">")
+			}
 		}
-		mask := "<" + name + ">"
-		if quoted, err := json.Marshal(value); err == nil {
-			pairs = append(pairs, string(quoted[1:len(quoted)-1]), mask)
-		}
-		pairs = append(pairs, value, mask)
 	}
 	return strings.NewReplacer(pairs...)
+}
+
+// formsOf returns a value as it is, and as JSON may quote it: with escapes only where
+// they must be, for HTML too, and for all that is not ASCII too.
+func formsOf(value string) []string {
+	quote := func(escapeHTML bool) string {
+		var text strings.Builder
+		encoder := json.NewEncoder(&text)
+		encoder.SetEscapeHTML(escapeHTML)
+		_ = encoder.Encode(value) // a string has no other way
+		return text.String()[len(`"`) : text.Len()-len("\"\n")]
+	}
+	var ascii strings.Builder
+	for _, unit := range utf16.Encode([]rune(quote(false))) {
+		if unit < utf8.RuneSelf {
+			ascii.WriteByte(byte(unit))
+		} else {
+			fmt.Fprintf(&ascii, `\u%04x`, unit)
+		}
+	}
+	return []string{value, quote(false), quote(true), ascii.String()}
 }
 
 func (e *RejectedError) rejection() *exchange.Rejection {

@@ -210,12 +210,15 @@ func WithMaxAttempts(n int) Option {
 	return func(o *options) { o.maxAttempts = n }
 }
 
-// WithBackoff bounds the wait between two attempts. The first is one to three
-// times min, since most failures are a lost packet; the others begin at five to
-// fifteen times min, and grow with the time the run has taken, so that a fleet
-// powered on at once shares the ten registrations a second of an account without
-// a word between devices. Two connections under one client id are 10 seconds
-// apart whatever min is. Default: 2 seconds and 3 minutes.
+// WithBackoff bounds the wait between two attempts; a max of 0 is no bound. The first
+// is one to three times min, since most failures are a lost packet; the others begin
+// at five to fifteen times min. They grow with the time for which AWS IoT has refused
+// the device, to a tenth to three tenths of it and in the end more slowly, so that a
+// fleet of any size that is powered on at once shares the ten registrations a second
+// of an account without a word between devices. Without a max, a device whose own
+// network was down tries within three minutes of its return, and one that has a
+// certificate to register at least every fifteen minutes. Two connections under one
+// client id are 10 seconds apart whatever min is. Default: 2 seconds and 0.
 func WithBackoff(min, max time.Duration) Option {
 	return func(o *options) { o.backoff = backoff.Policy{Min: min, Max: max} }
 }
@@ -255,7 +258,7 @@ func newOptions(opts []Option) *options {
 		dialer:      new(net.Dialer).DialContext,
 		format:      exchange.JSON,
 		stepTimeout: 30 * time.Second,
-		backoff:     backoff.Policy{Min: backoff.DefaultMin, Max: backoff.DefaultMax},
+		backoff:     backoff.Policy{Min: backoff.DefaultMin},
 		retryIf:     Retryable,
 		log:         defaultLog{},
 		progress:    func(context.Context, Progress) {},
@@ -330,8 +333,8 @@ func (o *options) check() error {
 	refuse(o.keyOptions > 1, "WithGeneratedKey, WithPrivateKey and WithKeyring exclude each other, and may be given once")
 	refuse(o.stepTimeout <= 0, "the step timeout is %v: it must be more than zero", o.stepTimeout)
 	refuse(o.maxAttempts < 0, "the number of attempts is %d: it must be 0, for no limit, or more", o.maxAttempts)
-	refuse(o.backoff.Min <= 0 || o.backoff.Max < o.backoff.Min,
-		"the backoff is %v to %v: it must be more than zero, and not end before it begins", o.backoff.Min, o.backoff.Max)
+	refuse(o.backoff.Min <= 0 || o.backoff.Max != 0 && o.backoff.Max < o.backoff.Min,
+		"the backoff is %v to %v: it must be more than zero, and not end before it begins, or have a max of 0 for no bound", o.backoff.Min, o.backoff.Max)
 	refuse(o.retryIf == nil, "the function of WithRetryIf is nil")
 	refuse(o.progress == nil, "the progress function is nil")
 	return errors.Join(errs...)

@@ -40,8 +40,9 @@ type gained struct {
 	// read. The registration is repeated once, for the thing name.
 	unread *Credentials
 
-	accepted  string   // the id of a certificate that AWS has accepted before this run
-	abandoned []string // the ids of certificates that may be active, and that the device gave up
+	refusedFor time.Duration // how long AWS IoT had refused the device before this run
+	accepted   string        // the id of a certificate that AWS has accepted before this run
+	abandoned  []string      // the ids of certificates that may be active, and that the device gave up
 }
 
 // certificateID names the certificate, if there is one.
@@ -52,15 +53,6 @@ func (g *gained) certificateID() string {
 	return g.issued.ID
 }
 
-// giveUp forgets the certificate, whose ownership token was refused. AWS deletes it,
-// unless it was registered all the same.
-func (g *gained) giveUp() {
-	if g.asked {
-		g.abandon(g.issued.ID)
-	}
-	g.issued, g.asked = nil, false
-}
-
 // abandon notes certificates that may be active.
 func (g *gained) abandon(ids ...string) {
 	for _, id := range ids {
@@ -68,6 +60,16 @@ func (g *gained) abandon(ids ...string) {
 			g.abandoned = append(g.abandoned, id)
 		}
 	}
+}
+
+// abandonedBeside are those that were given up, without the one with the id own.
+func (g *gained) abandonedBeside(own string) (ids []string) {
+	for _, id := range g.abandoned {
+		if id != own {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // steps takes the steps of one run. It owns the number of the attempt under way, which
@@ -163,8 +165,11 @@ type stepLog interface {
 type defaultLog struct{}
 
 func (defaultLog) step(_ context.Context, p Progress) {
-	if p.Wait > 0 {
-		log.Printf("%v; trying again in %v", p.Err, p.Wait.Round(time.Millisecond))
+	switch wait := p.Wait.Round(time.Millisecond); {
+	case p.Wait > 0 && p.Err != nil:
+		log.Printf("%v; trying again in %v", p.Err, wait)
+	case p.Wait > 0:
+		log.Printf("fleetprov: AWS IoT refused the device before it restarted; trying again in %v", wait)
 	}
 }
 

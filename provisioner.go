@@ -22,11 +22,9 @@ package fleetprov
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
@@ -146,6 +144,7 @@ type run struct {
 	journal    recorder        // nil for Provision
 	once       bool            // whether the first failure ends the run
 	pipelined  bool            // whether a request was ever sent ahead of the SUBACK
+	reached    bool            // whether the last attempt reached AWS IoT
 	goodbye    <-chan struct{} // closed when the run's last connection is
 }
 
@@ -155,9 +154,12 @@ type recorder interface {
 	// created writes down a certificate that is about to be registered.
 	created(context.Context, *gained) error
 
+	// refusedFor writes down how long AWS IoT has refused the device.
+	refusedFor(context.Context, time.Duration)
+
 	// registered returns the credentials of a certificate whose token was refused, if
-	// it turns out to be registered.
-	registered(context.Context, *turn.Taken) *Credentials
+	// it turns out to be registered, and an error if that could not be found out.
+	registered(context.Context, *turn.Taken) (*Credentials, error)
 }
 
 func (p *Provisioner) newRun() *run {
@@ -196,9 +198,19 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 // repeat makes attempts until one succeeds or no other could.
 func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 	o := r.p.options
-	loop := backoff.Loop{Policy: o.backoff, MaxAttempts: o.maxAttempts, Retry: o.retryIf, Waiting: r.waiting}
+	loop := backoff.Loop{
+		Policy:      o.backoff,
+		MaxAttempts: o.maxAttempts,
+		Retry:       o.retryIf,
+		Reached:     func() bool { return r.reached },
+		Certified:   func() bool { return r.gained.issued != nil },
+		Waiting:     r.waiting,
+	}
+	if r.journal != nil {
+		loop.Refused, loop.Keep = r.gained.refusedFor, r.journal.refusedFor
+	}
 	if r.once {
-		loop.MaxAttempts = 1
+		loop.MaxAttempts, loop.Refused = 1, 0 // there is something to boot with
 	}
 	var credentials *Credentials
 	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {
@@ -217,13 +229,18 @@ func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Dura
 	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
 		return diagnosis.Expired(claim)
 	}
-	r.steps.report(ctx, Progress{Op: failed.(*Error).Op, Done: true, Elapsed: elapsed, Wait: wait, Err: failed})
+	p := Progress{Op: OpPrepare, Done: true, Elapsed: elapsed, Wait: wait, Err: failed}
+	if failed != nil {
+		p.Op = failed.(*Error).Op
+	}
+	r.steps.report(ctx, p)
 	return nil
 }
 
 // attempt runs the exchange while the claim is valid, and while no other run uses its
 // client id. Its error is an [*Error].
 func (r *run) attempt(ctx context.Context) (*Credentials, error) {
+	r.reached = false
 	claim, now := r.p.claim.leaf, r.p.options.now()
 	if err := diagnosis.Validity(claim, now); err != nil {
 		return nil, r.steps.failed(OpPrepare, err)
@@ -241,14 +258,25 @@ func (r *run) attempt(ctx context.Context) (*Credentials, error) {
 		return credentials, err
 	}
 	if r.journal != nil {
-		if c := r.journal.registered(ctx, turn); c != nil {
-			return c, nil
+		if c, err := r.journal.registered(ctx, turn); c != nil || err != nil {
+			return c, err
 		}
 	}
-	r.gained.giveUp()
+	r.giveUp(ctx)
 	// Over another connection: on the first a late repeat of the refusal would look
 	// like the answer to the next registration.
 	return r.exchange(ctx, turn)
+}
+
+// giveUp forgets the certificate, whose ownership token was refused. AWS deletes it,
+// unless it was registered all the same.
+func (r *run) giveUp(ctx context.Context) {
+	g := &r.gained
+	if g.asked {
+		r.steps.log.warn(ctx, "a certificate that may be active is given up, since its ownership token was refused", "certificateId", g.issued.ID)
+		g.abandon(g.issued.ID)
+	}
+	g.issued, g.asked = nil, false
 }
 
 // exchange is the protocol: connect, subscribe, create, register, disconnect. A
@@ -266,6 +294,9 @@ func (r *run) exchange(ctx context.Context, turn *turn.Taken) (*Credentials, err
 		if err := c.create(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := diagnosis.NewCertificate(r.gained.issued.Leaf, r.p.options.now()); err != nil {
+		return nil, r.steps.failed(r.create, err)
 	}
 	return c.register(ctx)
 }
@@ -292,6 +323,7 @@ func (r *run) connect(ctx context.Context, turn *turn.Taken) (*connection, error
 	}
 	err := r.steps.take(ctx, OpConnect, &diagnosis.Connect{Client: c.client}, func(ctx context.Context) (err error) {
 		c.session, err = r.p.link.Open(ctx, r.p.claim.certificate, c.client.ID, r.p.topics.answers()...)
+		r.reached = link.Reached(err)
 		return err
 	})
 	if err != nil {
@@ -352,9 +384,6 @@ func (c *connection) create(ctx context.Context) error {
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
 		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
 	}
-	if err := diagnosis.NewCertificate(r.gained.issued.Leaf, r.p.options.now()); err != nil {
-		return r.steps.failed(r.create, err)
-	}
 	return nil
 }
 
@@ -407,7 +436,7 @@ func (p *Provisioner) file(g *gained, registered *exchange.Registered) *credfile
 		Endpoint:                p.link.Endpoint.String(),
 		Roots:                   p.claim.Roots(),
 		DeviceConfiguration:     registered.DeviceConfiguration,
-		AbandonedCertificateIDs: slices.Clone(g.abandoned),
+		AbandonedCertificateIDs: g.abandonedBeside(g.issued.ID),
 		KeyLabel:                g.keyLabel,
 	}
 }
@@ -422,35 +451,32 @@ func (r *run) disconnect(session *mqttsession.Session) {
 // verify connects as the device, under the thing name, to which policies of devices
 // often pin the client id.
 func (r *run) verify(ctx context.Context, c *Credentials) error {
-	certificate, err := c.TLSCertificate()
-	if err != nil {
-		return r.steps.failed(OpVerify, err)
-	}
 	taken, err := r.p.turn.Take(ctx)
 	if err != nil {
 		return r.steps.failed(OpVerify, diagnosis.EndOf(ctx, err))
 	}
 	defer taken.Give()
-	return r.connectAs(ctx, &certificate, c.ThingName, taken, r.p.link.OpenActivated)
+	return r.connectAs(ctx, c, taken)
 }
 
-// opener opens a session with a certificate.
-type opener func(context.Context, *tls.Certificate, string, *turn.Taken) (*mqttsession.Session, error)
-
-// connectAs connects as the thing of that name, and disconnects.
-func (r *run) connectAs(ctx context.Context, certificate *tls.Certificate, thing string, taken *turn.Taken, open opener) error {
+// connectAs connects as the thing of credentials, and disconnects.
+func (r *run) connectAs(ctx context.Context, c *Credentials, taken *turn.Taken) error {
+	certificate, err := c.TLSCertificate()
+	if err != nil {
+		return r.steps.failed(OpVerify, err)
+	}
 	if r.goodbye != nil {
 		<-r.goodbye
 	}
-	hints := &diagnosis.Verify{Client: diagnosis.Client{ID: thing, Device: true}}
-	if thing == "" {
+	hints := &diagnosis.Verify{Client: diagnosis.Client{ID: c.ThingName, Device: true}}
+	if c.ThingName == "" {
 		hints.Client, hints.NoThing = diagnosis.Client{ID: newClientID()}, true
 	}
 	if err := taken.Wait(ctx, hints.Client.ID); err != nil {
 		return r.steps.failed(OpVerify, diagnosis.EndOf(ctx, err))
 	}
 	return r.steps.take(ctx, OpVerify, hints, func(ctx context.Context) error {
-		session, err := open(ctx, certificate, hints.Client.ID, taken)
+		session, err := r.p.link.OpenActivated(ctx, &certificate, hints.Client.ID, taken)
 		if err == nil {
 			r.disconnect(session)
 		}

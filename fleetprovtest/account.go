@@ -39,26 +39,27 @@ func (s *Server) Certificates() []Certificate {
 }
 
 // UpdateCertificate gives a certificate, which may be the claim, a new status:
-// [StatusActive], [StatusInactive] or [StatusRevoked]. The last two end the
-// connections made with it. It fails if there is no such certificate or status.
+// [StatusActive], [StatusInactive] or [StatusRevoked]. With the last two no client can
+// connect any more, and the connections made with it end after DeactivationLag. It fails
+// if there is no such certificate or status.
 func (s *Server) UpdateCertificate(id, status string) error {
 	if err := s.registry.SetStatus(id, status); err != nil {
 		return fmt.Errorf("fleetprovtest: %w", err)
 	}
 	if status != StatusActive {
-		s.sessions.drop(id, "its certificate has become "+status)
+		s.dropLater(id, "its certificate has become "+status)
 	}
 	return nil
 }
 
-// DeleteCertificate deletes a certificate that the server has issued, and ends the
-// connections made with it. It fails if there is no such certificate; the claim cannot
-// be deleted.
+// DeleteCertificate deletes a certificate that the server has issued. The connections made
+// with it end after DeactivationLag. It fails if there is no such certificate; the claim
+// cannot be deleted.
 func (s *Server) DeleteCertificate(id string) error {
 	if err := s.registry.Delete(id); err != nil {
 		return fmt.Errorf("fleetprovtest: %w", err)
 	}
-	s.sessions.drop(id, "its certificate was deleted")
+	s.dropLater(id, "its certificate was deleted")
 	return nil
 }
 

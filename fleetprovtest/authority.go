@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -15,18 +16,43 @@ import (
 // authority holds the keys that the server and its clients prove themselves with. It
 // does not change, so nothing guards it.
 type authority struct {
-	serverCA *testca.CA // of the server's certificate
+	serverCA *testca.CA // the root of the server's certificate
 	deviceCA *testca.CA // of the claim, and of the certificates that are issued
 	claim    tls.Certificate
 }
 
+// deviceIssuer is the name of the authority that signs the certificates of AWS IoT. All of
+// it is one attribute.
+var deviceIssuer = pkix.Name{OrganizationalUnit: []string{"Amazon Web Services O=Amazon.com Inc. L=Seattle ST=Washington C=US"}}
+
 func newAuthority() *authority {
-	deviceCA := testca.New("fleetprovtest device root")
+	deviceCA := testca.NewRoot(deviceIssuer, sharedKeys().authority)
 	return &authority{
 		serverCA: testca.New("fleetprovtest server root"),
 		deviceCA: deviceCA,
 		claim:    deviceCA.Client(iotservice.CertificateName, testca.Validity{}),
 	}
+}
+
+// serverChain are the authorities between the server's certificate and its root, from
+// above. AWS IoT sends three: the one that has signed the certificate of the endpoint, the
+// Amazon root above it, and the older root that has signed that one, too
+// (server-authentication).
+var serverChain = []string{
+	"fleetprovtest Services Root Certificate Authority - G2",
+	"fleetprovtest Root CA 1",
+	"fleetprovtest RSA 2048 M01",
+}
+
+// serverCertificate returns a certificate for hosts with its chain, as large as those of
+// AWS IoT: 4.4 kB.
+func (a *authority) serverCertificate(hosts ...string) tls.Certificate {
+	issuer := a.serverCA.Public("trust.fleetprovtest.invalid")
+	for _, name := range serverChain {
+		subject := pkix.Name{Country: []string{"US"}, Organization: []string{"fleetprovtest"}, CommonName: name}
+		issuer = issuer.Intermediate(subject, sharedKeys().authority)
+	}
+	return issuer.ServerWithKey(sharedKeys().server, testca.Validity{}, hosts...)
 }
 
 // claimPFX returns the claim as a PFX file that also holds the server's root.

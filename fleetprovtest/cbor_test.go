@@ -42,7 +42,7 @@ func TestExchangeInCBOR(t *testing.T) {
 		assert.Len(t, keys["certificateId"], 64)
 		assert.Len(t, keys, 4)
 
-		request := "\xa2\x78\x19certificateOwnershipToken\x78\x34" + keys["certificateOwnershipToken"] +
+		request := "\xa2\x78\x19certificateOwnershipToken\x79\x01\xd0" + keys["certificateOwnershipToken"] +
 			"\x6aparameters\xa1\x6cSerialNumber\x64SN-1"
 		answer = c.request("$aws/provisioning-templates/test-template/provision/cbor", request)
 		require.Equal(t, "$aws/provisioning-templates/test-template/provision/cbor/accepted", answer.TopicName)
@@ -58,12 +58,12 @@ func TestRequestsInCBOR(t *testing.T) {
 		parameters = "\x6aparameters"
 		serial     = "\x6cSerialNumber\x64SN-1"
 	)
-	// ask sends RegisterThing with a payload made from a token of 52 characters.
+	// ask sends RegisterThing with a payload made from a token of 464 characters.
 	ask := func(d *desk, payload func(token string) string) *packets.PublishPacket {
 		d.Helper()
 		c := d.claim("device-1")
 		issued, _ := c.createFromCSR()
-		require.Len(d, issued.CertificateOwnershipToken, 52)
+		require.Len(d, issued.CertificateOwnershipToken, 464)
 		c.subscribe(registerTopicCBOR+"/accepted", registerTopicCBOR+"/rejected")
 		return c.request(registerTopicCBOR, payload(issued.CertificateOwnershipToken))
 	}
@@ -85,47 +85,47 @@ func TestRequestsInCBOR(t *testing.T) {
 	always := func(payload string) func(string) string { return func(string) string { return payload } }
 	walk(t, []behaviour{
 		accepted("TinyCBOR, as in AWS's SDK for Embedded C: definite lengths, the order of the program", format, func(token string) string {
-			return "\xa2" + tokenKey + "\x78\x34" + token + parameters + "\xa1" + serial
+			return "\xa2" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xa1" + serial
 		}),
 		accepted("TinyCBOR with CborIndefiniteLength: a map that ends with a break", "RFC 8949 section 3.2.2: a map may end with a break", func(token string) string {
-			return "\xbf" + tokenKey + "\x78\x34" + token + parameters + "\xbf" + serial + "\xff\xff"
+			return "\xbf" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xbf" + serial + "\xff\xff"
 		}),
 		accepted("zcbor without ZCBOR_CANONICAL: an outer map that ends with a break, an inner one with a length", "RFC 8949 section 3.2.2: a map may end with a break", func(token string) string {
-			return "\xbf" + tokenKey + "\x78\x34" + token + parameters + "\xa1" + serial + "\xff"
+			return "\xbf" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xa1" + serial + "\xff"
 		}),
 		accepted("minicbor for Rust with begin_map inside of map: the other way round", "RFC 8949 section 3.2.2: a map may end with a break", func(token string) string {
-			return "\xa2" + tokenKey + "\x78\x34" + token + parameters + "\xbf" + serial + "\xff"
+			return "\xa2" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xbf" + serial + "\xff"
 		}),
 		accepted("cbor2 for Python with canonical=True: shorter keys first", "RFC 8949 section 4.2.3: length-first order of keys", func(token string) string {
-			return "\xa2" + parameters + "\xa1" + serial + tokenKey + "\x78\x34" + token
+			return "\xa2" + parameters + "\xa1" + serial + tokenKey + "\x79\x01\xd0" + token
 		}),
 		accepted("a streaming encoder: strings in chunks, one of them empty", "RFC 8949 section 3.2.3: a string may come in chunks", func(token string) string {
-			return "\xbf\x7f\x6bcertificate\x6eOwnershipToken\xff\x7f\x78\x1a" + token[:26] + "\x60\x78\x1a" + token[26:] + "\xff" +
+			return "\xbf\x7f\x6bcertificate\x6eOwnershipToken\xff\x7f\x78\xe8" + token[:232] + "\x60\x78\xe8" + token[232:] + "\xff" +
 				parameters + "\xbf\x6cSerialNumber\x7f\x64SN-1\xff\xff\xff"
 		}),
 		accepted("an encoder of fixed width: lengths in more bytes than they need", "RFC 8949 section 4.1: the shortest form is preferred, not required", func(token string) string {
-			return "\xb8\x02" + "\x79\x00\x19certificateOwnershipToken" + "\x7a\x00\x00\x00\x34" + token +
+			return "\xb8\x02" + "\x79\x00\x19certificateOwnershipToken" + "\x7a\x00\x00\x01\xd0" + token +
 				"\x7b\x00\x00\x00\x00\x00\x00\x00\x0aparameters" + "\xb9\x00\x01" + "\x78\x0cSerialNumber\x78\x04SN-1"
 		}),
 		accepted("an encoder that marks its output as CBOR", "RFC 8949 section 3.4.6: tag 55799 means that what follows is CBOR", func(token string) string {
-			return "\xd9\xd9\xf7\xa2" + tokenKey + "\x78\x34" + token + parameters + "\xa1" + serial
+			return "\xd9\xd9\xf7\xa2" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xa1" + serial
 		}),
 		accepted("another member is ignored", format, func(token string) string {
-			return "\xa3\x61x\x01" + tokenKey + "\x78\x34" + token + parameters + "\xa1" + serial
+			return "\xa3\x61x\x01" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xa1" + serial
 		}),
-		rejected("cut short", func(token string) string { return "\xa2" + tokenKey + "\x78\x34" + token }),
-		rejected("a map without its break", func(token string) string { return "\xbf" + tokenKey + "\x78\x34" + token }),
-		rejected("a byte left over", func(token string) string { return "\xa1" + tokenKey + "\x78\x34" + token + "\x00" }),
+		rejected("cut short", func(token string) string { return "\xa2" + tokenKey + "\x79\x01\xd0" + token }),
+		rejected("a map without its break", func(token string) string { return "\xbf" + tokenKey + "\x79\x01\xd0" + token }),
+		rejected("a byte left over", func(token string) string { return "\xa1" + tokenKey + "\x79\x01\xd0" + token + "\x00" }),
 		rejected("the token twice", func(token string) string {
-			return "\xa2" + tokenKey + "\x78\x34" + token + tokenKey + "\x78\x34" + token
+			return "\xa2" + tokenKey + "\x79\x01\xd0" + token + tokenKey + "\x79\x01\xd0" + token
 		}),
 		rejected("a number for a parameter", func(token string) string {
-			return "\xa2" + tokenKey + "\x78\x34" + token + parameters + "\xa1\x61a\x01"
+			return "\xa2" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xa1\x61a\x01"
 		}),
 		rejected("null for a parameter", func(token string) string {
-			return "\xa2" + tokenKey + "\x78\x34" + token + parameters + "\xa1\x61a\xf6"
+			return "\xa2" + tokenKey + "\x79\x01\xd0" + token + parameters + "\xa1\x61a\xf6"
 		}),
-		rejected("bytes for a token", func(token string) string { return "\xa1" + tokenKey + "\x58\x34" + token }),
+		rejected("bytes for a token", func(token string) string { return "\xa1" + tokenKey + "\x59\x01\xd0" + token }),
 		rejected("JSON", func(token string) string { return `{"certificateOwnershipToken":"` + token + `"}` }),
 		rejected("a list", always("\x80")),
 		rejected("null", always("\xf6")),

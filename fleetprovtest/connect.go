@@ -1,6 +1,12 @@
 package fleetprovtest
 
 import (
+	"errors"
+	"maps"
+	"net"
+	"strings"
+	"time"
+
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"github.com/fleetprov/fleetprov/internal/broker"
@@ -13,35 +19,46 @@ const refusedNotAuthorized = 7
 
 // Connect implements [broker.Handler].
 func (m *mqttFront) Connect(c *broker.Conn, p *packets.ConnectPacket) {
-	m.requests.add(Request{Op: OpConnect, ClientID: c.ClientID()})
+	m.requests.add(Request{
+		Op:              OpConnect,
+		ClientID:        c.ClientID(),
+		KeepAlive:       time.Duration(p.Keepalive) * time.Second,
+		CleanSession:    p.CleanSession,
+		ProtocolVersion: int(p.ProtocolVersion),
+	})
 	if !validClientID(c.ClientID()) {
 		c.Fail(reason(broker.ClientIdentifierNotValid, "AWS IoT does not take this client id"))
 		return
 	}
 	fault := m.fault(OpConnect, c.ClientID())
-	o := m.open(c, p)
-	if o == nil {
-		c.Fail(reason(broker.NotAuthorized, "the client has no active certificate"))
-		return
-	}
-	if fault.Reject == nil && !o.allowed(iotpolicy.Connect, "client/"+c.ClientID()) {
-		fault.Reject = &Rejection{StatusCode: refusedNotAuthorized, Message: "the policy denies iot:Connect"}
-	}
-	c.After(fault.Delay, func() { m.acknowledgeConnect(o, p, fault) })
+	o, err := m.open(c, p)
+	c.After(fault.Delay, func() {
+		switch {
+		case fault.Reject != nil:
+			m.reject(c, fault)
+		case err != nil:
+			m.refuse(c, err, fault)
+		default:
+			m.accept(o, p, fault)
+		}
+	})
 }
 
-// open returns the session of a connection, or nil if its certificate is not active any
-// more.
-func (m *mqttFront) open(c *broker.Conn, p *packets.ConnectPacket) *session {
+// open returns the session of a connection, or why the client is refused.
+func (m *mqttFront) open(c *broker.Conn, p *packets.ConnectPacket) (*session, error) {
 	certificates := c.TLS().PeerCertificates
 	if len(certificates) == 0 {
-		return nil
+		return nil, errors.New("the client has no certificate")
+	}
+	if err := m.gate.check(certificates[0]); err != nil {
+		return nil, err
 	}
 	id := iotregistry.CertificateID(certificates[0])
-	access, active := m.registry.Access(id, c.ClientID())
-	if !active {
-		return nil
+	access, err := m.registry.Access(id, c.ClientID())
+	if err != nil {
+		return nil, err
 	}
+	maps.Copy(access.Variables, connectionVariables(c))
 	for _, name := range access.Missing {
 		m.log.missingPolicy(name, id)
 	}
@@ -51,24 +68,53 @@ func (m *mqttFront) open(c *broker.Conn, p *packets.ConnectPacket) *session {
 		access:        access,
 		values:        map[string][]string{"iot:ConnectAttributes": connectAttributes(p)},
 	}
+	if !o.allowed(iotpolicy.Connect, "client/"+c.ClientID()) {
+		return nil, errors.New("the policy denies iot:Connect")
+	}
 	m.sessions.add(o)
 	// The certificate may have been deactivated before the session was there to drop.
-	if m.registry.Status(id) != iotregistry.Active {
-		return nil
-	}
-	return o
+	return o, m.registry.CanConnect(id)
 }
 
-func (m *mqttFront) acknowledgeConnect(o *session, p *packets.ConnectPacket, fault Fault) {
+// connectionVariables returns the policy variables that come from the connection itself
+// (basic-policy-variables, cert-policy-variables).
+func connectionVariables(c *broker.Conn) map[string]string {
+	state := c.TLS()
+	variables := iotpolicy.CertificateVariables(state.PeerCertificates[0])
+	variables["iot:DomainName"] = strings.ToLower(state.ServerName)
+	if host, _, err := net.SplitHostPort(c.RemoteAddr().String()); err == nil {
+		variables["aws:SourceIp"] = host
+	}
+	return variables
+}
+
+func (m *mqttFront) accept(o *session, p *packets.ConnectPacket, fault Fault) {
+	o.conn.Accept(keepAlive(p.Keepalive))
+	m.log.event(o, "connected")
+	fault.acknowledge(o.conn, newConnack(packets.Accepted))
+}
+
+// reject refuses a client as a fault or a quota says.
+func (m *mqttFront) reject(c *broker.Conn, fault Fault) {
+	code := byte(fault.Reject.StatusCode)
+	if code == 0 {
+		code = packets.ErrRefusedNotAuthorised
+	}
+	fault.acknowledge(c, newConnack(code))
+	c.Fail(reason(broker.NotAuthorized, "CONNECT refused: %s", fault.Reject.Message))
+}
+
+// refuse refuses a client in the way that is set. The broker sends one of MQTT 5 the
+// reason code if it was sent no CONNACK.
+func (m *mqttFront) refuse(c *broker.Conn, why error, fault Fault) {
+	if m.settings.refusal == RefuseByConnack {
+		fault.acknowledge(c, newConnack(refusedNotAuthorized))
+	}
+	c.Fail(reason(broker.NotAuthorized, "CONNECT refused: %s", why))
+}
+
+func newConnack(code byte) *packets.ConnackPacket {
 	ack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
-	if fault.Reject == nil {
-		o.conn.Accept(keepAlive(p.Keepalive))
-		m.log.event(o, "connected")
-	} else if ack.ReturnCode = byte(fault.Reject.StatusCode); ack.ReturnCode == 0 {
-		ack.ReturnCode = packets.ErrRefusedNotAuthorised
-	}
-	fault.acknowledge(o.conn, ack)
-	if fault.Reject != nil {
-		o.conn.Fail(reason(broker.NotAuthorized, "CONNECT refused: %s", fault.Reject.Message))
-	}
+	ack.ReturnCode = code
+	return ack
 }

@@ -1,10 +1,6 @@
 package fleetprovtest
 
-import (
-	"net/http"
-
-	"github.com/fleetprov/fleetprov/internal/controlplane"
-)
+import "net/http"
 
 // ControlPlane returns the AWS APIs that set a fleet up, for the AWS CLI and the AWS SDKs
 // (their --endpoint-url, AWS_ENDPOINT_URL or BaseEndpoint). They are of AWS IoT (restJson1)
@@ -32,6 +28,8 @@ import (
 //     brought the code has reached this handler. What it prints goes to Logger. The first call
 //     of a hook still counts as a refusal after five seconds. Functions for other runtimes
 //     can be made but not run.
+//   - A certificate of RegisterCertificate can connect only if [Server.TLS] has ClientCAs, since
+//     the chain of client certificates is verified otherwise.
 //   - The template of the fields of Server is not listed, and a template made here may take
 //     its name.
 //
@@ -41,16 +39,4 @@ func (s *Server) ControlPlane() http.Handler {
 		panic("fleetprovtest: ControlPlane needs a server that was started")
 	}
 	return s.control
-}
-
-// account is what the control plane works on.
-func (s *Server) account() controlplane.Account {
-	return controlplane.Account{
-		Registry:    s.registry,
-		Service:     s.service,
-		Endpoint:    s.Endpoint(),
-		Now:         s.clock.now,
-		Logger:      s.logger(),
-		Deactivated: s.sessions.drop,
-	}
 }

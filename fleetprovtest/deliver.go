@@ -13,10 +13,10 @@ func (m *mqttFront) answer(by *session, topic string, payload []byte, fault Faul
 	m.deliver(by, topic, fault, func() {
 		switch {
 		case by.conn.Deliver(topic, payload, atLeastOnce):
-		case m.settings.answerUnsubscribed:
-			by.conn.Push(topic, payload, atLeastOnce)
-		default:
+		case m.settings.requireSubscription:
 			m.log.event(by, "not delivered", "topic", topic, "reason", "the client has not subscribed to it")
+		default:
+			by.conn.Push(topic, payload, atLeastOnce)
 		}
 	})
 }

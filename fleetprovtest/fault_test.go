@@ -88,7 +88,9 @@ func TestFaultsOfSubscribe(t *testing.T) {
 		{"not answered", fleetprovtest.Fault{Drop: true}, (*client).ping, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := fleetprovtest.NewServer()
+			server := fleetprovtest.NewUnstartedServer()
+			server.RequireSubscription = true // so that an answer shows what was granted
+			server.Start()
 			defer closeServer(t, server)
 			server.Inject(fleetprovtest.OpSubscribe, test.fault)
 			c := connectClaim(t, server)

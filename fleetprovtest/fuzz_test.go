@@ -53,7 +53,7 @@ func FuzzServer(f *testing.F) {
 		publish(registerTopic, `{"certificateOwnershipToken":"TOKEN","parameters":{"SerialNumber":"1","Site":"2"}}`),
 		publish(templateTopic("fleet"), `{"certificateOwnershipToken":"TOKEN","parameters":{"SerialNumber":"1-2","Site":"2"}}`))
 	flow(subscribe("$aws/certificates/create-from-csr/cbor/+"), publish(csrTopicCBOR, "\xa1\x78\x19certificateSigningRequest\x61a"))
-	flow(subscribe(registerTopicCBOR+"/#"), publish(registerTopicCBOR, "\xbf\x78\x19certificateOwnershipToken\x78\x34TOKEN\xff"))
+	flow(subscribe(registerTopicCBOR+"/#"), publish(registerTopicCBOR, "\xbf\x78\x19certificateOwnershipToken\x79\x01\xd0TOKEN\xff"))
 	flow(subscribe("data/#"), publish("data/1", "21"), publish("$aws/things/a/shadow/update", "{}"))
 	flow(publish(createTopic, ""), packets.NewControlPacket(packets.Pingreq), packets.NewControlPacket(packets.Disconnect))
 
@@ -63,7 +63,7 @@ func FuzzServer(f *testing.F) {
 		withTemplates("fleet", fuzzedTemplate)(server)
 		server.Start()
 		defer closeServer(t, server)
-		c, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
+		c, err := handshake(t, connectPipe(t, listener), clientConfig(server, server.ClaimCertificate()))
 		require.NoError(t, err)
 		c.connect("fuzz")
 		c.subscribe(csrTopic + "/accepted")

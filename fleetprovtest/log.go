@@ -19,7 +19,7 @@ func (l eventLog) event(o *session, message string, attributes ...any) {
 
 func (l eventLog) operation(by *session, op Op, done outcome, fault Fault) {
 	if done.cause != nil {
-		l.event(by, "hook refused", "reason", done.cause)
+		l.event(by, string(op)+" failed", "reason", done.cause)
 	}
 	result, attributes := " not performed", done.log
 	switch r := done.rejection; {

@@ -76,10 +76,11 @@ func TestLogSaysWhy(t *testing.T) {
 			c.subscribe(csrTopic + "/rejected")
 			c.publish(csrTopic, badCSR)
 		})),
-		says("an answer that nobody has subscribed to", "topic="+csrTopic+"/rejected reason=\"the client has not subscribed to it\"", nil, sends(func(c *client) {
-			c.subscribe(csrTopic + "/accepted")
-			c.publish(csrTopic, badCSR)
-		})),
+		says("an answer that nobody has subscribed to", "topic="+csrTopic+"/rejected reason=\"the client has not subscribed to it\"",
+			func(s *fleetprovtest.Server) { s.RequireSubscription = true }, sends(func(c *client) {
+				c.subscribe(csrTopic + "/accepted")
+				c.publish(csrTopic, badCSR)
+			})),
 		says("a topic that is too deep", "too long or too deep", nil, sends(func(c *client) { c.sendPublish(2, "a/b/c/d/e/f/g/h/i", "") })),
 		says("a reserved topic", "reserved topic", nil, sends(func(c *client) { c.sendPublish(2, "$SYS/uptime", "") })),
 		says("a retained request", "RETAIN", nil, sends(func(c *client) {
@@ -111,11 +112,11 @@ func TestLogSaysWhy(t *testing.T) {
 		says("no name of a host", "SNI", nil, func(d *desk) {
 			config := clientConfig(d.server, d.server.ClaimCertificate())
 			config.ServerName, config.InsecureSkipVerify = "", true
-			_, err := handshake(d.T, d.listener.Connect(d.T), config)
+			_, err := handshake(d.T, connectPipe(d.T, d.listener), config)
 			assert.Error(d, err)
 		}),
 		says("no protocol", "ALPN", func(s *fleetprovtest.Server) { s.RequireALPN = true }, func(d *desk) {
-			_, err := handshake(d.T, d.listener.Connect(d.T), clientConfig(d.server, d.server.ClaimCertificate()))
+			_, err := handshake(d.T, connectPipe(d.T, d.listener), clientConfig(d.server, d.server.ClaimCertificate()))
 			assert.Error(d, err)
 		}),
 		says("a hook that refuses", "it refused", func(s *fleetprovtest.Server) {
@@ -128,7 +129,7 @@ func TestLogSaysWhy(t *testing.T) {
 			d.claim("device-1").register("test-template", "unknown", `{}`)
 		}),
 		says("a throttled request", "status=429", func(s *fleetprovtest.Server) {
-			s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpCreateCertificateFromCSR: {}}
+			s.Quotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpCreateCertificateFromCSR: {Answer: fleetprovtest.Answer429}}
 		}, sends(func(c *client) { c.publish(csrTopic, badCSR) })),
 		says("a throttled connect", "level=WARN msg=disconnected client=device-1 reason=\"Rate exceeded\"", func(s *fleetprovtest.Server) {
 			s.ClientQuotas = map[fleetprovtest.Op]fleetprovtest.Quota{fleetprovtest.OpConnect: {}}
@@ -183,7 +184,7 @@ func TestLogIsNotFlooded(t *testing.T) {
 		says("but once with a message that a subscribed client may not receive", receive, undelivered, 1,
 			devicePolicy(connects, publishes, subscribes), heard("#")),
 		says("with an answer that was sent to a client that has not subscribed", "observed: AWS IoT does so", undelivered, 0,
-			func(s *fleetprovtest.Server) { s.AnswerUnsubscribed = true },
+			func(*fleetprovtest.Server) {},
 			func(d *desk) { d.claim("device-1").request(csrTopic, badCSR) }),
 		says("but once for each connection with a policy that was not added", names, "level=WARN msg=\""+instead+"\" policy=fleet-device-policy certificate=", 1,
 			withTemplates("fleet", typedTemplate("pump", "basel")), connected),

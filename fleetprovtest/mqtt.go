@@ -15,6 +15,7 @@ import (
 type mqttFront struct {
 	registry *iotregistry.Registry
 	service  *iotservice.Service
+	gate     gate
 	sessions *sessions
 	throttle *throttle
 	faults   *faultQueues
@@ -22,14 +23,16 @@ type mqttFront struct {
 	log      eventLog
 	settings mqttSettings
 
-	hooked sync.WaitGroup // operations that may be waiting for a hook
+	waiting sync.WaitGroup // operations that may be waiting for a function of the caller's
 }
 
 // mqttSettings are the fields of Server of the same names.
 type mqttSettings struct {
-	refuseWithSUBACK   bool
-	answerUnsubscribed bool
-	subscriptionLag    time.Duration
+	refusal             Refusal
+	refuseWithSUBACK    bool
+	requireSubscription bool
+	subscriptionLag     time.Duration
+	hasSignCSR          bool
 }
 
 // fault returns what is to go wrong with a request. A request over a quota is refused,
@@ -49,4 +52,4 @@ func (m *mqttFront) closed(c *broker.Conn, why error) {
 
 // wait waits for the operations that outlive their connection. It is called when the
 // broker is closed.
-func (m *mqttFront) wait() { m.hooked.Wait() }
+func (m *mqttFront) wait() { m.waiting.Wait() }

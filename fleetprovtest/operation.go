@@ -3,8 +3,8 @@ package fleetprovtest
 import "github.com/eclipse/paho.mqtt.golang/packets"
 
 // operate performs a provisioning operation and answers to the connection that
-// asked. An operation that may wait for a hook holds up nothing else on the connection,
-// and goes on if the connection ends: AWS IoT has been asked.
+// asked. An operation that may wait for Hook or SignCSR holds up nothing else on the
+// connection, and goes on if the connection ends: AWS IoT has been asked.
 func (m *mqttFront) operate(by *session, o operation, p *packets.PublishPacket) {
 	clientID := by.conn.ClientID()
 	m.requests.add(Request{Op: o.op, ClientID: clientID, Topic: o.topic, Payload: p.Payload})
@@ -12,8 +12,8 @@ func (m *mqttFront) operate(by *session, o operation, p *packets.PublishPacket) 
 	// The PUBACK comes after the fault is taken, so that a client that waits for it
 	// knows which request takes which fault.
 	by.conn.Acknowledge(p)
-	if o.op == OpRegisterThing && m.service.HasHook(o.template) {
-		m.hooked.Go(func() { m.finish(by, o, p.Payload, fault) })
+	if o.op == OpRegisterThing && m.service.HasHook(o.template) || o.op == OpCreateCertificateFromCSR && m.settings.hasSignCSR {
+		m.waiting.Go(func() { m.finish(by, o, p.Payload, fault) })
 	} else {
 		m.finish(by, o, p.Payload, fault)
 	}

@@ -65,14 +65,14 @@ func (m *mqttFront) createFromCSR(f format, payload []byte) outcome {
 	if err != nil {
 		return badRequest("InvalidRequest", err.Error())
 	}
-	certificate, rejection := m.service.CreateFromCSR(csr)
+	certificate, text, rejection := m.service.CreateFromCSR(csr)
 	if rejection != nil {
 		return rejectedBy(rejection)
 	}
 	return outcome{
 		answer: createdFromCSR{
 			CertificateID:             certificate.ID,
-			CertificatePEM:            iotservice.CertificatePEM(certificate.X509),
+			CertificatePEM:            text,
 			CertificateOwnershipToken: certificate.Token,
 		},
 		log: []any{"issued", certificate.ID},

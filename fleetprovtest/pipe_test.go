@@ -1,6 +1,9 @@
 package fleetprovtest_test
 
 import (
+	"context"
+	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,30 +12,37 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
 // onPipesUnstarted makes a server on pipes, inside a bubble.
-func onPipesUnstarted(t *testing.T) (*fleetprovtest.Server, *pipe.Listener) {
+func onPipesUnstarted(t *testing.T) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
 	server.Listener.Close()
-	listener := pipe.Listen()
+	listener := fleetprovtest.NewPipeListener()
 	server.Listener = listener
 	return server, listener
 }
 
 // onPipes starts a server on pipes, inside a bubble.
-func onPipes(t *testing.T) (*fleetprovtest.Server, *pipe.Listener) {
+func onPipes(t *testing.T) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
 	t.Helper()
 	server, listener := onPipesUnstarted(t)
 	server.Start()
 	return server, listener
 }
 
-func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *pipe.Listener, clientID string) *client {
+// connectPipe opens a connection below TLS.
+func connectPipe(t *testing.T, listener *fleetprovtest.PipeListener) net.Conn {
 	t.Helper()
-	c, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
+	conn, err := listener.Dial(t.Context(), "tcp", "localhost:8883")
+	require.NoError(t, err)
+	return conn
+}
+
+func dialPipe(t *testing.T, server *fleetprovtest.Server, listener *fleetprovtest.PipeListener, clientID string) *client {
+	t.Helper()
+	c, err := handshake(t, connectPipe(t, listener), clientConfig(server, server.ClaimCertificate()))
 	require.NoError(t, err)
 	c.connect(clientID)
 	return c
@@ -48,7 +58,7 @@ func TestWholeExchangeRunsInABubble(t *testing.T) {
 		c := dialPipe(t, server, listener, "device-1")
 		_, certificate := c.provision(`{"SerialNumber":"SN-1"}`)
 
-		device, err := handshake(t, listener.Connect(t), clientConfig(server, certificate))
+		device, err := handshake(t, connectPipe(t, listener), clientConfig(server, certificate))
 		require.NoError(t, err)
 		device.connect("SN-1")
 		assert.Zero(t, time.Since(start), "nothing in it waits for the clock")
@@ -73,5 +83,47 @@ func TestDelayIsVirtualAndHoldsUpNobodyElse(t *testing.T) {
 		assert.Zero(t, time.Since(start))
 		assert.Equal(t, createTopic+"/accepted", slow.message().TopicName)
 		assert.Equal(t, 10*time.Second, time.Since(start))
+	})
+}
+
+func TestPipeListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := fleetprovtest.NewPipeListener()
+		assert.Equal(t, "pipe", listener.Addr().String())
+
+		accepted := make(chan net.Conn)
+		go func() {
+			conn, err := listener.Accept()
+			assert.NoError(t, err)
+			accepted <- conn
+		}()
+		near := connectPipe(t, listener)
+		far := <-accepted
+		go far.Write([]byte("hello"))
+		heard := make([]byte, 5)
+		_, err := near.Read(heard)
+		require.NoError(t, err)
+		assert.Equal(t, "hello", string(heard))
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = listener.Dial(ctx, "tcp", "localhost:8883")
+		assert.ErrorIs(t, err, context.DeadlineExceeded, "nobody accepts it")
+
+		ended := make(chan error)
+		go func() {
+			_, err := listener.Accept()
+			ended <- err
+		}()
+		synctest.Wait()
+		require.NoError(t, listener.Close())
+		require.NoError(t, listener.Close())
+		assert.ErrorIs(t, <-ended, net.ErrClosed)
+		_, err = listener.Dial(t.Context(), "tcp", "localhost:8883")
+		assert.ErrorIs(t, err, net.ErrClosed)
+		near.SetDeadline(time.Now().Add(time.Second))
+		_, err = near.Write([]byte("x"))
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "what is open stays open")
+		near.Close()
 	})
 }

@@ -51,7 +51,7 @@ func TestPolicyOfConnect(t *testing.T) {
 	walk(t, []behaviour{
 		{
 			name:  "a client id that the policy allows connects and no other does",
-			fact:  "iot-policy-actions: iot:Connect is checked for the client id; mqtt: not authorized is return code 7",
+			fact:  "iot-policy-actions: iot:Connect is checked for the client id; observed: one that it does not allow is closed without a CONNACK",
 			setup: claimPolicy(allow("iot:Connect", "client/device-1")),
 			steps: func(d *desk) {
 				c := d.handshake(d.server.ClaimCertificate())

@@ -17,12 +17,26 @@ type Quota struct {
 	// PerSecond, rounded up.
 	Burst int
 
-	// Close closes the connection of a request that is over the quota, without
-	// an answer. Otherwise a provisioning operation is answered with status
-	// 429. For Connect and Subscribe there is no such answer, so the connection is
-	// always closed.
-	Close bool
+	// Answer is what becomes of a provisioning operation that is over the quota. For
+	// Connect and Subscribe there is no answer, so the connection is always closed.
+	Answer QuotaAnswer
 }
+
+// QuotaAnswer is what AWS IoT does with a request that is over a [Quota].
+type QuotaAnswer int
+
+const (
+	// CloseConnection closes the connection without an answer, which is what the one
+	// public report of a throttled device says.
+	CloseConnection QuotaAnswer = iota
+
+	// Answer429 rejects the request with status 429.
+	Answer429
+
+	// Answer400 rejects the request with status 400 and the errorCode
+	// ThrottlingException, as the HTTP API of RegisterThing does (API_RegisterThing).
+	Answer400
+)
 
 // bucket is a token bucket of a quota. The zero bucket is full.
 type bucket struct {
@@ -47,14 +61,18 @@ func (q Quota) take(b bucket, now time.Time) (bucket, bool) {
 
 // refusal returns what happens to a request of op that is over the quota.
 func (q Quota) refusal(op Op) Fault {
+	rejection := &Rejection{StatusCode: 429, Code: "TooManyRequests", Message: "Rate exceeded"}
+	if q.Answer == Answer400 {
+		rejection.StatusCode, rejection.Code = 400, "ThrottlingException"
+	}
 	return Fault{
-		Reject:     &Rejection{StatusCode: 429, Code: "TooManyRequests", Message: "Rate exceeded"},
-		Disconnect: q.Close || op == OpConnect || op == OpSubscribe,
+		Reject:     rejection,
+		Disconnect: q.Answer == CloseConnection || op == OpConnect || op == OpSubscribe,
 	}
 }
 
 // AWSQuotas returns the quotas of an AWS account that has not asked for more
-// (AWS general reference, "iot-core"), with rejections where there are any.
+// (AWS general reference, "iot-core").
 func AWSQuotas() map[Op]Quota {
 	return map[Op]Quota{
 		OpConnect:                  {PerSecond: 500},

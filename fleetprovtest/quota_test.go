@@ -9,11 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
 // withQuotas starts a server that throttles, inside a bubble.
-func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (*fleetprovtest.Server, *pipe.Listener) {
+func withQuotas(t *testing.T, quotas map[fleetprovtest.Op]fleetprovtest.Quota) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
 	t.Helper()
 	server, listener := onPipesUnstarted(t)
 	server.Quotas = quotas
@@ -27,6 +26,12 @@ const (
 	// badCSR passes the quota, and is refused afterwards.
 	badCSR = `{}`
 )
+
+// mild answers 429 over a quota, so that a test can count on one connection.
+func mild(q fleetprovtest.Quota) fleetprovtest.Quota {
+	q.Answer = fleetprovtest.Answer429
+	return q
+}
 
 // passing sends requests until one is throttled, and returns how many passed.
 func (c *client) passing() int {
@@ -60,7 +65,7 @@ func TestQuotaIsATokenBucket(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
-					fleetprovtest.OpCreateCertificateFromCSR: test.quota,
+					fleetprovtest.OpCreateCertificateFromCSR: mild(test.quota),
 				})
 				c := dialPipe(t, server, listener, "device-1")
 				c.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")
@@ -75,11 +80,15 @@ func TestQuotaIsATokenBucket(t *testing.T) {
 }
 
 func TestThrottledOperationHasNoEffect(t *testing.T) {
-	for _, closes := range []bool{false, true} {
+	for answer, payload := range map[fleetprovtest.QuotaAnswer]string{
+		fleetprovtest.CloseConnection: "",
+		fleetprovtest.Answer429:       throttledPayload,
+		fleetprovtest.Answer400:       `{"statusCode":400,"errorCode":"ThrottlingException","errorMessage":"Rate exceeded"}`,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
-				fleetprovtest.OpCreateKeysAndCertificate: {PerSecond: 1, Burst: 1, Close: closes},
-				fleetprovtest.OpRegisterThing:            {PerSecond: 1, Burst: 1, Close: closes},
+				fleetprovtest.OpCreateKeysAndCertificate: {PerSecond: 1, Burst: 1, Answer: answer},
+				fleetprovtest.OpRegisterThing:            {PerSecond: 1, Burst: 1, Answer: answer},
 			})
 			connect := func() *client {
 				c := dialPipe(t, server, listener, "device-1")
@@ -87,17 +96,17 @@ func TestThrottledOperationHasNoEffect(t *testing.T) {
 				return c
 			}
 			c := connect()
-			throttled := func(topic, payload string) {
+			throttled := func(topic, request string) {
 				t.Helper()
-				c.publish(topic, payload)
-				if closes {
+				c.publish(topic, request)
+				if payload == "" {
 					c.closed()
 					c = connect()
 					return
 				}
 				answer := c.message()
 				assert.Equal(t, topic+"/rejected", answer.TopicName)
-				assert.JSONEq(t, throttledPayload, string(answer.Payload))
+				assert.JSONEq(t, payload, string(answer.Payload))
 			}
 
 			keys := c.createKeys()
@@ -136,7 +145,7 @@ func TestAWSQuotas(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	type quotas = map[fleetprovtest.Op]fleetprovtest.Quota
-	const fact = "AWS IoT Core quotas: requests over the quota of the account are throttled; observed: with statusCode 429, or by closing the connection"
+	const fact = "AWS IoT Core quotas: requests over the quota of the account are throttled; observed: by closing the connection"
 	subscribed := func(d *desk, clientID string) *client {
 		d.Helper()
 		c := d.claim(clientID)
@@ -154,19 +163,19 @@ func TestQuotas(t *testing.T) {
 					rejects(d.T, first.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
 					rejects(d.T, second.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
 				}
-				for _, c := range []*client{first, second} {
-					assert.JSONEq(d, throttledPayload, string(c.request(csrTopic, badCSR).Payload))
-				}
+				first.publish(csrTopic, badCSR)
+				first.closedAfter(0)
 				d.pass(50 * time.Millisecond) // one of 20 in a second
-				rejects(d.T, first.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
-				rejects(d.T, second.request(csrTopic, badCSR), 429, "TooManyRequests")
+				rejects(d.T, second.request(csrTopic, badCSR), 400, "InvalidCertificateSigningRequest")
+				second.publish(csrTopic, badCSR)
+				second.closedAfter(0)
 			},
 		},
 		{
 			name: "a client id's quota is its own",
 			fact: "AWS IoT Core quotas: some are for a client id, such as one CONNECT a second",
 			setup: func(s *fleetprovtest.Server) {
-				s.ClientQuotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 2}}
+				s.ClientQuotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: mild(fleetprovtest.Quota{PerSecond: 2})}
 			},
 			steps: func(d *desk) {
 				first := subscribed(d, "device-1")
@@ -180,8 +189,8 @@ func TestQuotas(t *testing.T) {
 			name: "a request over a client's quota does not count against the account's",
 			fact: fact,
 			setup: func(s *fleetprovtest.Server) {
-				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {Burst: 3}}
-				s.ClientQuotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {Burst: 2}}
+				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: mild(fleetprovtest.Quota{Burst: 3})}
+				s.ClientQuotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: mild(fleetprovtest.Quota{Burst: 2})}
 			},
 			steps: func(d *desk) {
 				assert.Equal(d, 2, subscribed(d, "device-1").passing())
@@ -209,7 +218,7 @@ func TestQuotas(t *testing.T) {
 			name: "quotas refill by the clock that the test moves, too",
 			fact: fact,
 			setup: func(s *fleetprovtest.Server) {
-				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 3}}
+				s.Quotas = quotas{fleetprovtest.OpCreateCertificateFromCSR: mild(fleetprovtest.Quota{PerSecond: 3})}
 			},
 			steps: func(d *desk) {
 				c := subscribed(d, "device-1")
@@ -233,7 +242,7 @@ func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {
 		second.sendSubscribe(1, 1, flowFilters...)
 		second.closed()
 
-		third, err := handshake(t, listener.Connect(t), clientConfig(server, server.ClaimCertificate()))
+		third, err := handshake(t, connectPipe(t, listener), clientConfig(server, server.ClaimCertificate()))
 		require.NoError(t, err)
 		third.sendConnect("device-1")
 		third.closed()
@@ -248,7 +257,7 @@ func TestThrottledConnectAndSubscribeEndInAClosedConnection(t *testing.T) {
 func TestThrottledRequestTakesNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := withQuotas(t, map[fleetprovtest.Op]fleetprovtest.Quota{
-			fleetprovtest.OpCreateCertificateFromCSR: {PerSecond: 1},
+			fleetprovtest.OpCreateCertificateFromCSR: mild(fleetprovtest.Quota{PerSecond: 1}),
 		})
 		c := dialPipe(t, server, listener, "device-1")
 		c.subscribe(csrTopic+"/accepted", csrTopic+"/rejected")

@@ -27,7 +27,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 			requests[i].Time = requests[i].Time.UTC()
 		}
 		assert.Equal(t, []fleetprovtest.Request{
-			{Op: "Connect", ClientID: "device-1", Time: start},
+			{Op: "Connect", ClientID: "device-1", Time: start, KeepAlive: time.Minute, CleanSession: true, ProtocolVersion: 4},
 			{Op: "Subscribe", ClientID: "device-1", Time: start.Add(time.Second), Filters: []string{
 				"$aws/certificates/create/json/accepted",
 				"$aws/certificates/create/json/rejected",
@@ -68,7 +68,7 @@ func TestRecordsAreCopies(t *testing.T) {
 		things[0].Groups[0] = "changed"
 
 		requests = d.server.Requests()
-		assert.Equal(t, "enrolling", requests[0].ClientID)
+		assert.Equal(t, "fleetprov-enrolling", requests[0].ClientID)
 		assert.Equal(t, csrTopic+"/accepted", requests[1].Filters[0])
 		assert.Equal(t, byte('{'), requests[2].Payload[0])
 		assert.Equal(t, "ACTIVE", d.server.Certificates()[0].Status)

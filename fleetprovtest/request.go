@@ -15,6 +15,11 @@ type Request struct {
 	Filters  []string // of Subscribe
 	Payload  []byte   // of a provisioning operation, as sent
 	Time     time.Time
+
+	// What a Connect asks for.
+	KeepAlive       time.Duration // 0: none; AWS IoT makes it 30 seconds to 20 minutes
+	CleanSession    bool          // with MQTT 5: clean start
+	ProtocolVersion int           // 4 is MQTT 3.1.1, 5 is MQTT 5
 }
 
 // requestLog holds the requests that were received, for [Server.Requests].

@@ -17,38 +17,60 @@
 // What a certificate may do is decided by AWS IoT policy documents:
 // [Server.ClaimPolicy] and [Server.DevicePolicy]. A few fields of [Server] describe
 // a simple template; [Server.AddTemplate] takes a template body as AWS does.
-// [Server.Hook] is the pre-provisioning hook. [Server.Advance] moves the clock by
+// [Server.Hook] is the pre-provisioning hook. [Server.ControlPlane] serves the AWS APIs by
+// which an operator sets all of this up. [Server.Advance] moves the clock by
 // which certificates and tokens expire.
+//
+// # What AWS is like
+//
+// The server follows the AWS pages fleet-provision-api, provision-wo-cert,
+// provision-template, mqtt and protocols, and where devices in the field were seen to meet
+// something else, that. The zero value of each field is what AWS IoT was seen to do. Where
+// that is not known, it is what is quick and lenient: a certificate works as soon as it is
+// registered ([Server.ActivationLag]), and a token can be used again
+// ([Server.SingleUseTokens]). A device that is to be ready for either is tested with both.
 //
 // # Limits
 //
-// The server follows the AWS pages fleet-provision-api, provision-wo-cert,
-// provision-template, mqtt and protocols. It differs from AWS IoT in this:
+// What is different from AWS IoT, the likeliest to matter first:
 //
-//   - It speaks MQTT 3.1.1 and MQTT 5 over TLS, but not over WebSocket.
-//   - It has no retained messages, wills, persistent sessions or shared
-//     subscriptions, and does not repeat a message that was not acknowledged. It has
-//     no shadows, jobs or other services behind $aws: a message to them is
-//     acknowledged if the policy allows it, and nothing answers.
-//   - It does not compare the region and the account in a policy's resources. The
-//     only condition operators are Bool and those for strings; a document with
-//     another one is refused. A connection keeps the policies it began with.
-//   - Thing types, groups and billing groups need not exist.
-//   - Nothing is throttled unless [Server.Quotas] or [Server.ClientQuotas] say so.
-//     Answers keep the order of the requests unless there is a [Fault], a
-//     [Server.Hook] or a [Server.SubscriptionLag]. The Receive Maximum of an MQTT 5
-//     client is ignored.
-//   - CONNACK is sent at once, so a client that does not wait for it is noticed only
-//     if its next packet has arrived by then. With a [Fault] that delays the
-//     CONNACK it is always noticed.
+//   - Likely: everything is instant. On AWS, activation and deactivation, new policies and
+//     new templates can take minutes, and a round trip takes tens of milliseconds; see
+//     ActivationLag, [Server.DeactivationLag], [Server.SubscriptionLag] and [Fault].
+//   - Likely: nothing is throttled unless [Server.Quotas] or [Server.ClientQuotas] say so,
+//     and a fleet that is switched on at once meets quotas ([AWSQuotas]).
+//   - Likely for a device that does more than provision: there are no retained messages,
+//     wills, persistent sessions or shared subscriptions, and a message that was not
+//     acknowledged is not repeated. There are no shadows, jobs or other services behind
+//     $aws: a message to them is acknowledged if the policy allows it, and nothing
+//     answers.
+//   - Possible: a connection keeps the policies it began with, a policy's resources are
+//     compared without their region and account, and a policy with a condition operator
+//     other than Bool and those for strings and addresses is refused, as is one with a
+//     variable that has no value here.
+//   - Possible: answers keep the order of the requests unless there is a Fault, a
+//     [Server.Hook], a [Server.SignCSR] or a SubscriptionLag.
+//   - Possible: CONNACK is sent at once, so a client that does not wait for it is noticed
+//     only if its next packet has arrived by then. With a Fault that delays the CONNACK it
+//     is always noticed.
+//   - Unlikely: the words in rejections are the server's own, and so are the status for a
+//     SignCSR that fails, and how an expired certificate is refused: like any other.
+//   - Unlikely: thing types, groups and billing groups need not exist.
+//   - Unlikely: the server's certificate has an RSA key, and is served alone; AWS IoT has
+//     one on P-256 for clients that ask for it. The claim's key is one on P-256, where
+//     AWS's own are RSA.
+//   - Unlikely: MQTT over WebSocket is missing, and the Receive Maximum of an MQTT 5 client
+//     is ignored.
 package fleetprovtest
 
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,8 +88,8 @@ import (
 type Server struct {
 	// Listener accepts the raw connections, below TLS. It listens on a free
 	// port of 127.0.0.1. It may be replaced, and then the caller closes the
-	// original. With a listener on top of net.Pipe the server runs
-	// inside a testing/synctest bubble, if it was made there.
+	// original. With a [PipeListener] the server runs inside a testing/synctest
+	// bubble, if it was made there.
 	Listener net.Listener
 
 	// TLS is the optional TLS configuration. Start keeps the fields that are
@@ -117,19 +139,55 @@ type Server struct {
 	// "client/${iot:Connection.Thing.ThingName}".
 	DevicePolicy string
 
+	// Refusal is how a client is refused whose certificate cannot connect, or whose
+	// client id the policy does not allow. The zero value is RefuseByClosing.
+	Refusal Refusal
+
 	// RefuseWithSUBACK answers a filter that the policy does not allow with
 	// the return code 0x80. Otherwise the connection is closed without a word,
 	// as AWS IoT mostly does.
 	RefuseWithSUBACK bool
 
-	// AnswerUnsubscribed sends the answers to provisioning requests even to
-	// clients that have not subscribed to them, as AWS IoT has been observed to do.
-	AnswerUnsubscribed bool
+	// RequireSubscription keeps the answers to provisioning requests from clients that
+	// have not subscribed to them. AWS documents that they might not get them
+	// (fleet-provision-api), and has been observed to send them all the same: AWS IoT
+	// Greengrass Lite relies on it.
+	RequireSubscription bool
 
 	// SubscriptionLag is the time from a SUBSCRIBE until the connection is sent
 	// messages (mqtt). Messages for it wait until then, and are then sent in any
 	// order. 0 means that they are sent at once.
 	SubscriptionLag time.Duration
+
+	// ActivationLag is the time from an accepted RegisterThing until a client can
+	// connect with the certificate, by the server's clock (see [Server.Advance]). Until
+	// then it is refused, although its status is ACTIVE. AWS does not say whether there
+	// is such a time; 0 means that there is none.
+	ActivationLag time.Duration
+
+	// DeactivationLag is how long the connections of a certificate last that was
+	// deactivated, revoked or deleted. On AWS they end within a few minutes
+	// (API_UpdateCertificate). 0 means that they end at once. New ones are refused
+	// without a lag.
+	DeactivationLag time.Duration
+
+	// SingleUseTokens refuses an ownership token that has registered its certificate,
+	// with status 400. Otherwise a token can be used again until it expires, by a device
+	// that did not get the answer. AWS does not say which it is.
+	SingleUseTokens bool
+
+	// CertificateValidity is how long issued certificates are valid, from the time of
+	// the server's clock. 0 means until 2049-12-31T23:59:59Z, as on AWS.
+	CertificateValidity time.Duration
+
+	// SignCSR is a certificate provider, as an account may have one
+	// (provisioning-cert-provider): it issues the certificates of
+	// CreateCertificateFromCsr with an authority of its owner's, and CertificateValidity
+	// does not apply to them. It returns the certificate in PEM form, followed by the
+	// rest of the chain if the device is to get that, too. It is called from several
+	// goroutines at once. If it fails, panics, or returns something else, the request is
+	// rejected with status 500. nil means that there is no provider.
+	SignCSR func(*x509.CertificateRequest) ([]byte, error)
 
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing
 	// whose token is good, repeated ones included and before its parameters
@@ -218,7 +276,15 @@ func (s *Server) Start() {
 		deviceConfiguration: s.DeviceConfiguration,
 	})
 	s.requests.limit(s.MaxRequests)
-	s.service = iotservice.New(s.registry, s.authority.deviceCA, s.hook(), s.control)
+	s.registry.SetRules(iotregistry.Rules{ActivationLag: s.ActivationLag, SingleUseTokens: s.SingleUseTokens})
+	s.service = iotservice.New(s.registry, iotservice.Settings{
+		CA:       s.authority.deviceCA,
+		Now:      s.clock.now,
+		Validity: s.CertificateValidity,
+		Hook:     s.hook(),
+		Provider: s.SignCSR,
+		Account:  s.control,
+	})
 	s.control.Serve(s.account())
 	s.front = s.newFront()
 	s.TLS = s.doorman().config(s.TLS)
@@ -245,22 +311,46 @@ func (s *Server) hook() iotservice.Hook {
 	}
 }
 
+// account is what the control plane works on.
+func (s *Server) account() controlplane.Account {
+	return controlplane.Account{
+		Registry:    s.registry,
+		Service:     s.service,
+		Endpoint:    s.Endpoint(),
+		Now:         s.clock.now,
+		Logger:      s.logger(),
+		Deactivated: s.dropLater,
+	}
+}
+
+// dropLater ends the connections with a certificate after DeactivationLag, unless it is
+// active again by then.
+func (s *Server) dropLater(id, why string) {
+	id = strings.ToLower(id)
+	s.sessions.drop(id, why, s.DeactivationLag, func() bool { return s.registry.Status(id) != iotregistry.Active })
+}
+
 func (s *Server) newFront() *mqttFront {
 	return &mqttFront{
 		registry: s.registry,
 		service:  s.service,
+		gate:     s.gate(),
 		sessions: s.sessions,
 		throttle: newThrottle(s.Quotas, s.ClientQuotas, s.clock.now),
 		faults:   s.faults,
 		requests: s.requests,
 		log:      eventLog{s.logger()},
 		settings: mqttSettings{
-			refuseWithSUBACK:   s.RefuseWithSUBACK,
-			answerUnsubscribed: s.AnswerUnsubscribed,
-			subscriptionLag:    s.SubscriptionLag,
+			refusal:             s.Refusal,
+			refuseWithSUBACK:    s.RefuseWithSUBACK,
+			requireSubscription: s.RequireSubscription,
+			subscriptionLag:     s.SubscriptionLag,
+			hasSignCSR:          s.SignCSR != nil,
 		},
 	}
 }
+
+func (s *Server) gate() gate { return gate{s.registry, s.clock.now} }
 
 func (s *Server) doorman() *doorman {
 	addr, ok := s.Listener.Addr().(*net.TCPAddr)
@@ -268,8 +358,9 @@ func (s *Server) doorman() *doorman {
 		authority:   s.authority,
 		names:       s.ServerNames,
 		requireALPN: s.RequireALPN || ok && addr.Port == 443,
-		now:         s.clock.now,
-		status:      s.registry.Status,
+		gate:        s.gate(),
+		refusal:     s.Refusal,
+		ownCA:       s.SignCSR != nil,
 	}
 }
 
@@ -281,8 +372,8 @@ func (s *Server) logger() *slog.Logger {
 }
 
 // Close closes the listener and every connection, ends every goroutine of the
-// server and waits for them, calls of Hook included. It must not be called from
-// Hook.
+// server and waits for them, calls of Hook and SignCSR included. It must not be called
+// from either.
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.Listener.Close()

@@ -3,9 +3,9 @@ package fleetprovtest
 import (
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
@@ -84,11 +84,16 @@ func (s *sessions) all() []*session {
 	return slices.Collect(maps.Values(s.byConn))
 }
 
-// drop ends the connections with a certificate, whose id may be in upper case.
-func (s *sessions) drop(certificateID, why string) {
+// drop ends the connections with a certificate after a time, if they are still to end then.
+func (s *sessions) drop(certificateID, why string, after time.Duration, still func() bool) {
 	for _, o := range s.all() {
-		if strings.EqualFold(o.certificateID, certificateID) {
-			o.conn.Fail(reason(broker.AdministrativeAction, "%s", why))
+		if o.certificateID != certificateID {
+			continue
 		}
+		o.conn.After(after, func() {
+			if still() {
+				o.conn.Fail(reason(broker.AdministrativeAction, "%s", why))
+			}
+		})
 	}
 }

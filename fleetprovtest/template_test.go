@@ -35,7 +35,7 @@ func withTemplates(nameAndBody ...string) func(*fleetprovtest.Server) {
 // registers runs the exchange, and returns the answer to RegisterThing.
 func (d *desk) registers(template, parameters string) string {
 	d.Helper()
-	c := d.claim("registering")
+	c := d.claim("fleetprov-registering")
 	issued, _ := c.createFromCSR()
 	answer := c.register(template, issued.CertificateOwnershipToken, parameters)
 	require.Equal(d, templateTopic(template)+"/accepted", answer.TopicName, "%s", answer.Payload)
@@ -45,7 +45,7 @@ func (d *desk) registers(template, parameters string) string {
 // rejected runs the exchange up to a RegisterThing that is refused.
 func (d *desk) rejected(template, parameters string, status int, code string) {
 	d.Helper()
-	c := d.claim("rejected")
+	c := d.claim("fleetprov-rejected")
 	issued, _ := c.createFromCSR()
 	things := d.server.Things()
 	rejects(d.T, c.register(template, issued.CertificateOwnershipToken, parameters), status, code)

@@ -2,15 +2,10 @@ package fleetprovtest
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/fleetprov/fleetprov/internal/iotregistry"
-	"github.com/fleetprov/fleetprov/internal/testca"
 )
 
 // mqttALPN is the protocol that clients offer on port 443 (protocols).
@@ -22,8 +17,9 @@ type doorman struct {
 	authority   *authority
 	names       []string // of the server; nil: it goes by any
 	requireALPN bool
-	now         func() time.Time
-	status      func(certificateID string) string
+	gate        gate
+	refusal     Refusal
+	ownCA       bool // other authorities than the server's sign certificates, too
 }
 
 // config completes the configuration that the caller may have set.
@@ -33,7 +29,7 @@ func (d *doorman) config(set *tls.Config) *tls.Config {
 		config = set.Clone()
 	}
 	if config.Time == nil {
-		config.Time = d.now
+		config.Time = d.gate.now
 	}
 	if config.MinVersion == 0 {
 		config.MinVersion = tls.VersionTLS12
@@ -45,13 +41,12 @@ func (d *doorman) config(set *tls.Config) *tls.Config {
 		config.Certificates = []tls.Certificate{d.serverCertificate()}
 	}
 	if config.ClientAuth == tls.NoClientCert {
-		if config.ClientCAs == nil {
-			// checkCertificate would do; verifying the chain as well gives clients the
+		config.ClientAuth = tls.RequireAnyClientCert
+		if d.refusal == RefuseInHandshake && config.ClientCAs == nil && !d.ownCA {
+			// The gate would do; verifying the chain as well gives clients the
 			// alerts unknown_ca and certificate_expired in place of bad_certificate.
 			config.ClientCAs = d.authority.deviceCA.Pool()
 			config.ClientAuth = tls.RequireAndVerifyClientCert
-		} else {
-			config.ClientAuth = tls.RequireAnyClientCert
 		}
 	}
 	config.SessionTicketsDisabled = true
@@ -67,7 +62,7 @@ func (d *doorman) serverCertificate() tls.Certificate {
 	if len(names) == 0 {
 		names = []string{"localhost"}
 	}
-	return d.authority.serverCA.Server(testca.Validity{}, names...)
+	return d.authority.serverCertificate(names...)
 }
 
 // checkHello refuses clients that do not ask for a host of the server, or do not
@@ -85,12 +80,12 @@ func (d *doorman) checkHello(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, nil
 }
 
-// checkConnection refuses clients whose certificate is not active, before the caller's
-// own check.
+// checkConnection refuses certificates that are to be refused in the handshake, before the
+// caller's own check.
 func (d *doorman) checkConnection(own func(tls.ConnectionState) error) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
-		if len(state.PeerCertificates) > 0 {
-			if err := d.checkCertificate(state.PeerCertificates[0]); err != nil {
+		if d.refusal == RefuseInHandshake && len(state.PeerCertificates) > 0 {
+			if err := d.gate.check(state.PeerCertificates[0]); err != nil {
 				return fmt.Errorf("fleetprovtest: %w", err)
 			}
 		}
@@ -98,16 +93,5 @@ func (d *doorman) checkConnection(own func(tls.ConnectionState) error) func(tls.
 			return own(state)
 		}
 		return nil
-	}
-}
-
-func (d *doorman) checkCertificate(certificate *x509.Certificate) error {
-	switch status := d.status(iotregistry.CertificateID(certificate)); status {
-	case iotregistry.Active:
-		return nil
-	case "":
-		return errors.New("the certificate is not known")
-	default:
-		return fmt.Errorf("the certificate is %s", status)
 	}
 }

@@ -30,8 +30,16 @@ func refusal(t *testing.T, raw net.Conn, config *tls.Config) error {
 	return err
 }
 
+// inHandshake starts a server that refuses certificates there.
+func inHandshake() *fleetprovtest.Server {
+	server := fleetprovtest.NewUnstartedServer()
+	server.Refusal = fleetprovtest.RefuseInHandshake
+	server.Start()
+	return server
+}
+
 func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
-	server := fleetprovtest.NewServer()
+	server := inHandshake()
 	defer closeServer(t, server)
 
 	claim := connectClaim(t, server)
@@ -72,10 +80,12 @@ func TestClientCertificatesAreRefusedInTheHandshake(t *testing.T) {
 
 func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, listener := onPipes(t)
+		server, listener := onPipesUnstarted(t)
+		server.Refusal = fleetprovtest.RefuseInHandshake
+		server.Start()
 		defer closeServer(t, server)
 		stranger := testca.New("stranger").Client("claim", testca.Validity{})
-		err := refusal(t, listener.Connect(t), clientConfig(server, stranger))
+		err := refusal(t, connectPipe(t, listener), clientConfig(server, stranger))
 		assert.ErrorContains(t, err, "unknown certificate authority")
 	})
 }
@@ -83,6 +93,7 @@ func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 func TestClientCAsDoNotDecideWhoIsAccepted(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.TLS = &tls.Config{ClientCAs: testca.New("hint").Pool()}
+	server.Refusal = fleetprovtest.RefuseInHandshake // where ClientCAs could decide
 	server.Start()
 	defer closeServer(t, server)
 
@@ -163,7 +174,7 @@ func TestServerNameAndProtocol(t *testing.T) {
 			config := clientConfig(d.server, d.server.ClaimCertificate())
 			config.ServerName, config.NextProtos = serverName, protocols
 			config.InsecureSkipVerify = !accepted // it is the server that refuses
-			c, err := handshake(d.T, d.listener.Connect(d.T), config)
+			c, err := handshake(d.T, connectPipe(d.T, d.listener), config)
 			if !accepted {
 				require.Error(d, err)
 				assert.Empty(d, d.server.Requests())

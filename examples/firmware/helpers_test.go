@@ -86,13 +86,17 @@ func (f *firmware) end() {
 }
 
 // aws stands for AWS: a server, and the environment and flags of a device with a
-// claim and an empty disk.
-func aws(t *testing.T) (server *fleetprovtest.Server, environment map[string]string, flags []string) {
+// claim and an empty disk. It calls configure, if there is one, before it starts the
+// server.
+func aws(t *testing.T, configure ...func(*fleetprovtest.Server)) (server *fleetprovtest.Server, environment map[string]string, flags []string) {
 	t.Helper()
 	server = fleetprovtest.NewUnstartedServer()
 	// Wide enough to be told of a template that does not exist.
 	server.ClaimPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}`
 	server.Template = "fleet-template"
+	for _, c := range configure {
+		c(server)
+	}
 	server.Start()
 	t.Cleanup(server.Close)
 	dir := t.TempDir()

@@ -111,6 +111,17 @@ func TestAConnectionThatIsLostIsOpenedAgain(t *testing.T) {
 	f.end()
 }
 
+// A new certificate may be refused for a while, without a word.
+func TestActivationMayLag(t *testing.T) {
+	t.Parallel()
+	server, environment, flags := aws(t, func(s *fleetprovtest.Server) { s.ActivationLag = 2 * time.Second })
+	f := start(t, environment, flags...)
+	f.complains("connecting as 0042: network Error : EOF: check that the certificate is active")
+	f.shows(1, topic)
+	f.end()
+	assert.Len(t, server.Certificates(), 1, "the device has not asked for another one")
+}
+
 func TestRefusalsAreSeen(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

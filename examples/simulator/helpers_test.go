@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"os"
@@ -154,9 +156,24 @@ func (p *program) connect(c *fleetprov.Credentials) mqtt.Client {
 	p.t.Helper()
 	config, err := c.TLSConfig()
 	require.NoError(p.t, err)
+	return p.dial(c.ThingName, config)
+}
+
+// connectClaim opens a connection with the claim in the directory.
+func (p *program) connectClaim() mqtt.Client {
+	p.t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(p.dir, certificateFile), filepath.Join(p.dir, privateKeyFile))
+	require.NoError(p.t, err)
+	roots := x509.NewCertPool()
+	require.True(p.t, roots.AppendCertsFromPEM(p.read(rootFile)))
+	return p.dial("factory", &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots})
+}
+
+func (p *program) dial(clientID string, config *tls.Config) mqtt.Client {
+	p.t.Helper()
 	client := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("ssl://" + p.endpoint()).
-		SetClientID(c.ThingName).
+		SetClientID(clientID).
 		SetTLSConfig(config).
 		SetAutoReconnect(false))
 	token := client.Connect()

@@ -27,11 +27,10 @@ With this library, in the directory of its repository:
   AWS_HOSTNAME={{.Host}}:{{.Port}} TEMPLATE_NAME={{.Template}} IDENTITY_PASSWORD={{quote .Password}} \
     go run ./examples/provisioning -pfx {{path "claim_identity.pfx"}} -out {{path "device"}}{{range .Parameters}} -param {{quote .}}=0001{{end}}
 
-With the AWS IoT Device SDK for Python v2, in the directory of its sample fleetprovisioning.py:
+With AWS's Common Runtime for Python, which is the package python3-awscrt of Debian, and which
+the AWS IoT Device SDK for Python v2 is made of; in the directory of this repository:
 
-  python3 fleetprovisioning.py --endpoint {{.Host}} --port {{.Port}} --ca_file {{path "root-ca.pem"}} \
-    --cert {{path "claim.pem.crt"}} --key {{path "claim.pem.key"}} \
-    --template_name {{.Template}} --template_parameters {{values "0002" | quote}}
+  python3 examples/simulator/provision.py {{.Host}} {{.Port}} {{.Template}} {{values "0002" | quote}} {{quote .Dir}}
 {{else}}
 This library and the AWS SDKs offer the protocol that -alpn requires on port 443 only: -addr 127.0.0.1:443.
 {{end}}
@@ -40,7 +39,7 @@ subscribes under its thing name, until Ctrl-C.
 
   cd {{quote .Dir}} && umask 077
   with() { name=$1; shift; "$@" -h {{.Host}} -p {{.Port}} --cafile root-ca.pem --cert $name.pem.crt --key $name.pem.key -q 1{{if .ALPN}} --tls-alpn x-amzn-mqtt-ca{{end}}; }
-  ask() { with claim mosquitto_rr -V mqttv311 -W 10 -i claim -t "$1" -e "$1/accepted" -m "$2"; }
+  ask() { with claim mosquitto_rr -V mqttv311 -W 10 -i fleetprov-claim -t "$1" -e "$1/accepted" -m "$2"; }
   field() { printf '%b\n' "$(sed 's/.*"'$2'":"\([^"]*\)".*/\1/' $1)"; }
   ask '$aws/certificates/create/json' '{}' >created.json
   field created.json certificatePem >device.pem.crt

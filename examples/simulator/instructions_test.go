@@ -3,7 +3,6 @@ package main
 import (
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -46,21 +45,15 @@ func TestTheLinesForThisLibrary(t *testing.T) {
 	p.end()
 }
 
-func TestTheLinesForAnAWSSDK(t *testing.T) {
-	p := start(t, awkward(t))
-	// The sample is not at hand: its arguments are printed.
-	words := shell(t, ".", `python3() { printf '%s\n' "$@"; }`+"\n"+p.lines("With the AWS IoT Device SDK for Python v2"))
-	host, port, _ := strings.Cut(p.endpoint(), ":")
-	assert.Equal(t, []string{
-		"fleetprovisioning.py",
-		"--endpoint", host,
-		"--port", port,
-		"--ca_file", filepath.Join(p.dir, "root-ca.pem"),
-		"--cert", filepath.Join(p.dir, "claim.pem.crt"),
-		"--key", filepath.Join(p.dir, "claim.pem.key"),
-		"--template_name", "fleet-template",
-		"--template_parameters", `{"SerialNumber":"0002"}`,
-	}, strings.Split(strings.TrimSuffix(words, "\n"), "\n"))
+func TestTheLinesForAWSsRuntime(t *testing.T) {
+	python := requireAWSCRT(t)
+	// With the documents of an account, which let a claim use only some client ids.
+	p := start(t, awkward(t), "-template", "../aws/provisioning-template.json", "-claim-policy", "../aws/claim-policy.json",
+		"-policy", "fleet-device-policy=../aws/device-policy.json")
+	output := shell(t, filepath.Join("..", ".."), "python3() { command "+python+` "$@"; }`+"\n"+p.lines("With AWS's Common Runtime for Python"))
+	assert.Equal(t, "provisioned device-0002\n", output)
+	p.logs(`msg="RegisterThing accepted"`, "template=fleet-template", "thing=device-0002")
+	p.logs("msg=published", "client=device-0002", "telemetry")
 	p.end()
 }
 

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/stretchr/testify/assert"
@@ -120,8 +121,14 @@ func TestWhatAFlagDoes(t *testing.T) {
 		assert.NoError(t, err)
 		p.end()
 	})
-	t.Run("-quota is for all clients, and answers 429", func(t *testing.T) {
+	t.Run("-quota is for all clients, and closes the connection", func(t *testing.T) {
 		p := start(t, t.TempDir(), "-quota", "RegisterThing=0")
+		_, err := p.provision(serialNumber, fleetprov.WithMaxAttempts(1))
+		assert.ErrorIs(t, err, fleetprov.ErrConnectionLost)
+		p.end()
+	})
+	t.Run("-quota answers 429 if it is to", func(t *testing.T) {
+		p := start(t, t.TempDir(), "-quota", "RegisterThing=0:429")
 		_, err := p.provision(serialNumber, fleetprov.WithMaxAttempts(1))
 		var rejected *fleetprov.RejectedError
 		require.ErrorAs(t, err, &rejected)
@@ -173,7 +180,30 @@ func TestWhatAFlagDoes(t *testing.T) {
 	t.Run("-claim-policy is what the claim may do", func(t *testing.T) {
 		p := start(t, t.TempDir(), "-claim-policy", "../aws/rotation-policy.json")
 		_, err := p.provision(serialNumber, fleetprov.WithMaxAttempts(1))
-		assert.ErrorIs(t, err, fleetprov.ErrNotAuthorized, "a device connects by another policy")
+		assert.ErrorIs(t, err, fleetprov.ErrClosedOnConnect, "a device connects by another policy")
+		p.logs("the policy denies iot:Connect")
+		p.end()
+	})
+	t.Run("-refusal says how", func(t *testing.T) {
+		p := start(t, t.TempDir(), "-claim-policy", "../aws/rotation-policy.json", "-refusal", "connack")
+		_, err := p.provision(serialNumber, fleetprov.WithMaxAttempts(1))
+		assert.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+		p.end()
+	})
+	t.Run("-require-subscription sends no answer to who has not asked for it", func(t *testing.T) {
+		p := start(t, t.TempDir(), "-require-subscription")
+		client := p.connectClaim()
+		publish(t, client, "$aws/certificates/create-from-csr/json", "{}")
+		p.logs("not delivered", "the client has not subscribed to it")
+		p.end()
+	})
+	t.Run("-activation-lag, -validity and -single-use-tokens are what a device lives with", func(t *testing.T) {
+		p := start(t, t.TempDir(), "-activation-lag", "1ms", "-validity", "1h", "-single-use-tokens")
+		credentials, err := p.provision(serialNumber, fleetprov.WithVerification())
+		require.NoError(t, err)
+		certificate, err := credentials.TLSCertificate()
+		require.NoError(t, err)
+		assert.WithinDuration(t, time.Now().Add(time.Hour), certificate.Leaf.NotAfter, time.Minute)
 		p.end()
 	})
 	t.Run("-password may be empty", func(t *testing.T) {

@@ -14,7 +14,9 @@ func TestParseQuota(t *testing.T) {
 		"RegisterThing=10":       {PerSecond: 10},
 		"RegisterThing=0.1":      {PerSecond: 0.1},
 		"RegisterThing=0":        {},
-		"RegisterThing=10:close": {PerSecond: 10, Close: true},
+		"RegisterThing=10:close": {PerSecond: 10},
+		"RegisterThing=10:429":   {PerSecond: 10, Answer: fleetprovtest.Answer429},
+		"RegisterThing=10:400":   {PerSecond: 10, Answer: fleetprovtest.Answer400},
 	} {
 		t.Run(text, func(t *testing.T) {
 			op, quota, err := parseQuota(text)
@@ -32,8 +34,9 @@ func TestParseQuota(t *testing.T) {
 		"RegisterThing=-1":       "must be 0 or more",
 		"RegisterThing=NaN":      "must be 0 or more",
 		"RegisterThing=Inf":      "must be 0 or more",
-		"RegisterThing=1:429":    "must be 0 or more",
-		"RegisterThing=1:close ": "must be 0 or more",
+		"RegisterThing=1:401":    `"401" is none of close, 429 and 400`,
+		"RegisterThing=1:":       `"" is none of close, 429 and 400`,
+		"RegisterThing=1:close ": `"close " is none of close, 429 and 400`,
 	} {
 		t.Run(text, func(t *testing.T) {
 			op, quota, err := parseQuota(text)

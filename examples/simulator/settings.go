@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
@@ -37,6 +38,10 @@ type settings struct {
 	faults                    []injection
 	serverNames               []string
 	alpn, suback              bool
+	subscription              bool // is required
+	refusal                   fleetprovtest.Refusal
+	activationLag, validity   time.Duration
+	singleUse                 bool // of tokens
 }
 
 // readSettings fails with an error that package flag has printed.
@@ -62,12 +67,17 @@ func readSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.claimPolicy, "claim-policy", "", "policy of the claim, a JSON `file` (default one that allows provisioning and nothing else)")
 	flags.StringVar(&s.devicePolicy, "device-policy", "", "policy of the devices if the template names none that -policy adds, a JSON `file`\n(default one that allows everything)")
 	flags.Func("policy", "a policy that the template names, as `name=file` with a JSON file; repeatable", s.addPolicy)
-	flags.Func("quota", "requests a second of all clients together, as `operation=number`; beyond that the answer is 429, or,\nwith :close appended, the connection is closed; aws sets the quotas of a new AWS account; repeatable", s.addQuota)
-	flags.Func("client-quota", "requests a second of each client id, as `operation=number` or operation=number:close; repeatable", s.addClientQuota)
+	flags.Func("quota", "requests a second of all clients together, as `operation=number`; beyond that the connection is closed, or,\nwith :429 or :400 appended, the request is rejected so; aws sets the quotas of a new AWS account; repeatable", s.addQuota)
+	flags.Func("client-quota", "requests a second of each client id, as `operation=number` or operation=number:429; repeatable", s.addClientQuota)
 	flags.Func("fault", "misbehaviour for the next requests of an operation, as `operation:what:what…`; repeatable:\n"+faultHelp, s.addFault)
 	flags.Func("sni", "host `name` of the endpoint, which clients must ask for (default localhost, but any will do); repeatable", s.addServerName)
 	flags.BoolVar(&s.alpn, "alpn", false, "refuse clients that do not offer the protocol x-amzn-mqtt-ca")
 	flags.BoolVar(&s.suback, "suback", false, "answer a subscription that the policy does not allow with SUBACK 0x80, and keep the connection")
+	flags.BoolVar(&s.subscription, "require-subscription", false, "send the answers only to clients that have subscribed to them")
+	flags.Func("refusal", "`how` a certificate or a client id is refused: close (the default, without a word after CONNECT),\nconnack (return code 7) or handshake (a TLS alert for the certificate)", s.setRefusal)
+	flags.DurationVar(&s.activationLag, "activation-lag", 0, "`time` until the certificate of a registered device can connect, such as 20s")
+	flags.DurationVar(&s.validity, "validity", 0, "`time` that certificates are valid, such as 24h (default until the end of 2049)")
+	flags.BoolVar(&s.singleUse, "single-use-tokens", false, "refuse an ownership token that was used already")
 	if err := flags.Parse(args); err != nil {
 		return settings{}, err
 	}
@@ -94,6 +104,8 @@ func (s *settings) check(arguments []string) error {
 		return fmt.Errorf("-addr %s is not localhost, which the server's certificate is for: add -sni with the host name that clients connect to", s.addr)
 	case !isControl(s.control):
 		return fmt.Errorf("invalid -control %q: it must be an address of this machine, such as 127.0.0.1:0", s.control)
+	case s.activationLag < 0 || s.validity < 0:
+		return errors.New("-activation-lag and -validity must not be negative")
 	case s.dir == "":
 		return errors.New("-dir must not be empty")
 	case !templateName.MatchString(s.templateName):
@@ -144,6 +156,21 @@ func addFile(files map[string]string, text string) error {
 		return fmt.Errorf("%q is given twice", name)
 	}
 	files[name] = file
+	return nil
+}
+
+var refusals = map[string]fleetprovtest.Refusal{
+	"close":     fleetprovtest.RefuseByClosing,
+	"connack":   fleetprovtest.RefuseByConnack,
+	"handshake": fleetprovtest.RefuseInHandshake,
+}
+
+func (s *settings) setRefusal(text string) error {
+	refusal, ok := refusals[text]
+	if !ok {
+		return errors.New("it must be close, connack or handshake")
+	}
+	s.refusal = refusal
 	return nil
 }
 

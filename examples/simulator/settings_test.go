@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,10 +44,10 @@ func TestSettings(t *testing.T) {
 			}},
 		{"the last quota of an operation counts", []string{"-quota", "Connect=1", "-quota", "Connect=2"},
 			func(s *settings) { s.quotas[fleetprovtest.OpConnect] = fleetprovtest.Quota{PerSecond: 2} }},
-		{"aws is the quotas of an account, which others change", []string{"-quota", "aws", "-quota", "RegisterThing=1:close"},
+		{"aws is the quotas of an account, which others change", []string{"-quota", "aws", "-quota", "RegisterThing=1:429"},
 			func(s *settings) {
 				s.quotas = fleetprovtest.AWSQuotas()
-				s.quotas[fleetprovtest.OpRegisterThing] = fleetprovtest.Quota{PerSecond: 1, Close: true}
+				s.quotas[fleetprovtest.OpRegisterThing] = fleetprovtest.Quota{PerSecond: 1, Answer: fleetprovtest.Answer429}
 			}},
 		{"a client id has quotas of its own", []string{"-client-quota", "Connect=0.1"},
 			func(s *settings) { s.clientQuotas[fleetprovtest.OpConnect] = fleetprovtest.Quota{PerSecond: 0.1} }},
@@ -59,6 +60,11 @@ func TestSettings(t *testing.T) {
 			}},
 		{"-alpn and -suback take no value", []string{"-alpn", "-suback"},
 			func(s *settings) { s.alpn, s.suback = true, true }},
+		{"what AWS leaves open can be chosen", []string{"-require-subscription", "-refusal", "handshake", "-activation-lag", "20s", "-validity", "24h", "-single-use-tokens"},
+			func(s *settings) {
+				s.subscription, s.singleUse, s.refusal = true, true, fleetprovtest.RefuseInHandshake
+				s.activationLag, s.validity = 20*time.Second, 24*time.Hour
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			want := defaults()

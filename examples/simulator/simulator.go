@@ -28,7 +28,12 @@ func newSimulator(s settings, logger *slog.Logger) (*simulator, error) {
 	server.Listener.Close()
 	server.ServerNames = s.serverNames
 	server.RequireALPN = s.alpn
+	server.Refusal = s.refusal
 	server.RefuseWithSUBACK = s.suback
+	server.RequireSubscription = s.subscription
+	server.ActivationLag = s.activationLag
+	server.SingleUseTokens = s.singleUse
+	server.CertificateValidity = s.validity
 	server.Quotas = s.quotas
 	server.ClientQuotas = s.clientQuotas
 	server.Template = s.templateName

@@ -63,8 +63,8 @@ var fleetLines = []struct {
 }{
 	{"the quota alone: 10 registrations a second", `fill="none" stroke="#888" stroke-width="1.5" stroke-dasharray="5 4"`, nil},
 	{"full jitter, 1 s doubled to 5 min", `fill="none" stroke="#d55e00" stroke-width="1.5"`, fullJitter(time.Second, 5*time.Minute)},
-	{"full jitter, 10 s doubled to 60 s", `fill="none" stroke="#0072b2" stroke-width="1.5"`, fullJitter(10*time.Second, time.Minute)},
-	{"this library", `fill="none" stroke="#009e73" stroke-width="3"`, chosen.Wait},
+	{"full jitter, 1 s doubled to 2 min", `fill="none" stroke="#0072b2" stroke-width="1.5"`, fullJitter(time.Second, 2*time.Minute)},
+	{"this library", `fill="none" stroke="#009e73" stroke-width="3"`, chosenWait},
 }
 
 // panel is the picture of one fleet.
@@ -91,9 +91,9 @@ func (p panel) draw(b *strings.Builder) {
 
 // line is the path of one policy's fleet, in steps of one percent.
 func (p panel) line(w wait) string {
-	reached := func(share float64) time.Duration { return time.Duration(share * float64(quota(p.devices))) }
+	reached := func(share float64) time.Duration { return time.Duration(share * float64(closing().quota(p.devices))) }
 	if w != nil {
-		reached = powerOn(p.devices, closing(), w, 1).within
+		reached = fleet{devices: p.devices, service: closing(), wait: w, seed: 1}.run().within
 	}
 	var path strings.Builder
 	for percent := 0; percent <= 100; percent++ {

@@ -1,14 +1,13 @@
 package backoff_test
 
 import (
-	"container/heap"
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
-)
 
-// wait is a waiting policy, of the form of [backoff.Policy.Wait].
-type wait func(failures int, elapsed time.Duration, random float64) time.Duration
+	"github.com/fleetprov/fleetprov/internal/backoff"
+)
 
 // service is what the devices of a fleet share: the quotas of an account, each
 // in requests per second with a burst of one second.
@@ -20,8 +19,10 @@ type service struct {
 	// connection.
 	closes bool
 
-	// downFor is how long no connection can be opened at first.
+	// downFor is how long there is no service at first. Then no connection can be
+	// opened, or else, if hangsUp is set, each is closed.
 	downFor time.Duration
+	hangsUp bool
 }
 
 // The services have the quotas that AWS IoT Core gives an account in a region.
@@ -35,34 +36,46 @@ func (s service) String() string {
 	return "429"
 }
 
+// quota is how long the quotas alone take to let devices in.
+func (s service) quota(devices int) time.Duration {
+	return time.Duration(float64(devices) / min(s.create, s.register) * float64(time.Second))
+}
+
 // tokenLife is how long a certificate waits for RegisterThing (AWS developer
 // guide, "fleet-provision-api").
 const tokenLife = time.Hour
 
-// fleet is devices that are switched on in the same instant, each with exactly
-// one event to come: they are a heap by its time.
+// fleet is devices that all want to be registered.
 type fleet struct {
-	devices []device
+	devices int
 	service service
 	wait    wait
-	random  *rand.Rand
-	connect bucket
-	create  bucket
-	thing   bucket
-	outcome outcome
+	seed    uint64
+
+	over       time.Duration // in which the devices are switched on; 0: in the same instant
+	offline    float64       // the share of the devices that have no network at first
+	offlineFor time.Duration // since the first device was switched on
 }
+
+// wait is a waiting policy. Elapsed is the time since the device was switched on.
+type wait func(d *device, elapsed time.Duration, random float64) time.Duration
 
 // device is one machine that wants to be registered. Its next event is the
 // arrival at the service of what it sent.
 type device struct {
 	next      time.Duration
+	on        time.Duration // when it was switched on
+	failed    time.Duration // when its last attempt did, or when it was switched on
+	issued    time.Duration // when its token was
+	tally     backoff.Tally
+	failures  int32
 	connected bool
 	certified bool
-	issued    time.Duration // when its token was
-	failures  int
+	offline   bool
 }
 
-// outcome is what a run of a fleet is judged by.
+// outcome is what a run of a fleet is judged by. Its times count from when the first
+// device was switched on.
 type outcome struct {
 	registered  []time.Duration // when each device was, in order
 	connections []int           // opened or tried, by second
@@ -70,104 +83,159 @@ type outcome struct {
 	expired     int             // tokens refused for their age
 }
 
-// powerOn runs a fleet until every device is registered. Nothing waits: time is
+// world is a fleet and its service, while they run.
+type world struct {
+	fleet
+	agenda  *agenda
+	random  *rand.Rand
+	connect bucket
+	create  bucket
+	thing   bucket
+	outcome outcome
+}
+
+// run switches a fleet on, until every device is registered. Nothing waits: time is
 // that of the next event.
-func powerOn(devices int, s service, w wait, seed uint64) outcome {
-	f := &fleet{
-		devices: make([]device, devices),
-		service: s,
-		wait:    w,
-		random:  rand.New(rand.NewPCG(seed, 0)),
-		connect: newBucket(s.connect),
-		create:  newBucket(s.create),
-		thing:   newBucket(s.register),
+func (f fleet) run() outcome {
+	w := &world{
+		fleet:   f,
+		agenda:  newAgenda(f.devices),
+		random:  rand.New(rand.NewPCG(f.seed, 0)),
+		connect: newBucket(f.service.connect),
+		create:  newBucket(f.service.create),
+		thing:   newBucket(f.service.register),
 	}
-	for i := range f.devices {
-		f.devices[i].next = f.dial(0)
+	for i := range w.agenda.devices {
+		d := &w.agenda.devices[i]
+		d.on = w.between(0, f.over)
+		d.failed = d.on
+		d.offline = w.random.Float64() < f.offline
+		w.dial(d, d.on)
+		w.agenda.add(i)
 	}
-	heap.Init(f)
-	for len(f.devices) > 0 {
-		if d := &f.devices[0]; f.arrive(d) {
-			f.outcome.registered = append(f.outcome.registered, d.next)
-			heap.Pop(f)
-		} else {
-			heap.Fix(f, 0)
+	for len(w.outcome.registered) < f.devices {
+		for _, i := range w.agenda.next() {
+			if d := &w.agenda.devices[i]; w.arrive(d) {
+				w.outcome.registered = append(w.outcome.registered, d.next)
+			} else {
+				w.agenda.add(int(i))
+			}
 		}
 	}
-	return f.outcome
+	return w.outcome
 }
 
 // arrive is the next event of a device. It reports whether that was its last.
-func (f *fleet) arrive(d *device) bool {
+func (w *world) arrive(d *device) bool {
 	now := d.next
 	switch {
+	case d.offline && now < w.offlineFor, now < w.service.downFor && !w.service.hangsUp:
+		w.fail(d, false)
+		return false
+	case now < w.service.downFor:
+		w.fail(d, true)
+		return false
 	case !d.connected:
-		if now < f.service.downFor || !f.connect.take(now) {
-			f.fail(d)
+		if !w.connect.take(now) {
+			w.fail(d, true)
 			return false
 		}
 		d.connected = true
 	case !d.certified:
-		if !f.create.take(now) {
-			f.throttle(d)
+		if !w.create.take(now) {
+			w.throttle(d)
 			return false
 		}
-		f.outcome.creates++
+		w.outcome.creates++
 		d.certified, d.issued = true, now
 	case now-d.issued > tokenLife:
-		f.outcome.expired++
+		w.outcome.expired++
 		d.certified = false
 	default:
-		if f.thing.take(now) {
+		if w.thing.take(now) {
 			return true
 		}
-		f.throttle(d)
+		w.throttle(d)
 		return false
 	}
-	d.next = now + f.roundTrip()
+	d.next = now + w.roundTrip()
 	return false
 }
 
-func (f *fleet) throttle(d *device) {
-	d.connected = !f.service.closes
-	f.fail(d)
+func (w *world) throttle(d *device) {
+	d.connected = !w.service.closes
+	w.fail(d, true)
 }
 
-func (f *fleet) fail(d *device) {
+func (w *world) fail(d *device, reached bool) {
+	now := d.next
 	d.failures++
-	d.next += f.wait(d.failures, d.next, f.random.Float64())
+	d.tally.Failed(reached, now-d.failed)
+	d.failed = now
+	next := now + w.wait(d, now-d.on, w.random.Float64())
 	if d.connected {
-		d.next += f.roundTrip()
+		d.next = next + w.roundTrip()
 	} else {
-		d.next = f.dial(d.next)
+		w.dial(d, next)
 	}
 }
 
-// dial opens a connection, and returns when its CONNECT arrives.
-func (f *fleet) dial(now time.Duration) time.Duration {
+// dial opens a connection, whose CONNECT arrives next.
+func (w *world) dial(d *device, now time.Duration) {
 	second := int(now / time.Second)
-	if missing := second + 1 - len(f.outcome.connections); missing > 0 {
-		f.outcome.connections = append(f.outcome.connections, make([]int, missing)...)
+	for len(w.outcome.connections) <= second {
+		w.outcome.connections = append(w.outcome.connections, 0)
 	}
-	f.outcome.connections[second]++
-	return now + f.between(500*time.Millisecond, 1500*time.Millisecond)
+	w.outcome.connections[second]++
+	d.next = now + w.between(500*time.Millisecond, 1500*time.Millisecond)
 }
 
-func (f *fleet) roundTrip() time.Duration {
-	return f.between(50*time.Millisecond, 150*time.Millisecond)
+func (w *world) roundTrip() time.Duration {
+	return w.between(tick, 3*tick)
 }
 
-func (f *fleet) between(shortest, longest time.Duration) time.Duration {
-	return shortest + time.Duration(f.random.Float64()*float64(longest-shortest))
+func (w *world) between(shortest, longest time.Duration) time.Duration {
+	return shortest + time.Duration(w.random.Float64()*float64(longest-shortest))
 }
 
-func (f *fleet) Len() int           { return len(f.devices) }
-func (f *fleet) Less(i, j int) bool { return f.devices[i].next < f.devices[j].next }
-func (f *fleet) Swap(i, j int)      { f.devices[i], f.devices[j] = f.devices[j], f.devices[i] }
-func (f *fleet) Push(any)           { panic("a fleet does not grow") }
-func (f *fleet) Pop() any {
-	f.devices = f.devices[:len(f.devices)-1]
-	return nil
+// tick is the shortest time between two events of a device.
+const tick = 50 * time.Millisecond
+
+// agenda hands out devices in the order of their next events. It keeps a list of
+// devices for each tick. An event never adds another one to its own tick.
+type agenda struct {
+	devices []device
+	links   []int32 // the device after each in its list, or -1
+	ticks   []int32 // the first device of each list, or -1
+	now     int     // the tick that is next
+	batch   []int32
+}
+
+func newAgenda(devices int) *agenda {
+	return &agenda{devices: make([]device, devices), links: make([]int32, devices)}
+}
+
+// add puts a device where its next event is.
+func (a *agenda) add(i int) {
+	at := int(a.devices[i].next / tick)
+	for len(a.ticks) <= at {
+		a.ticks = append(a.ticks, -1)
+	}
+	a.links[i], a.ticks[at] = a.ticks[at], int32(i)
+}
+
+// next returns the devices whose events are in the next tick, until it is called
+// again.
+func (a *agenda) next() []int32 {
+	a.batch = a.batch[:0]
+	for i := a.ticks[a.now]; i >= 0; i = a.links[i] {
+		a.batch = append(a.batch, i)
+	}
+	a.now++
+	slices.SortFunc(a.batch, func(i, j int32) int {
+		return cmp.Or(cmp.Compare(a.devices[i].next, a.devices[j].next), cmp.Compare(i, j))
+	})
+	return a.batch
 }
 
 // bucket is a token bucket.

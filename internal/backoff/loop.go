@@ -13,9 +13,19 @@ type Loop struct {
 	Policy      Policy
 	MaxAttempts int              // 0: no limit
 	Retry       func(error) bool // whether a failure may pass
+	Reached     func() bool      // whether the last attempt reached the service
+	Certified   func() bool      // whether there is a certificate that is yet to be registered
 
-	// Waiting is called before each wait. If it returns an error, the loop ends.
+	// Waiting is called before each wait. If it returns an error, the loop ends; but the
+	// wait before the first attempt, for which failed is nil, is left out then.
 	Waiting func(ctx context.Context, failed error, elapsed, wait time.Duration) error
+
+	// Refused is what Keep was last given by a run that was cut off, or zero.
+	Refused time.Duration
+
+	// Keep writes down, for the next run, how long the service has refused this
+	// device. It is called every three minutes at most. Nil: nothing is written.
+	Keep func(ctx context.Context, refused time.Duration)
 }
 
 // Interrupted is the end of a loop that would have made another attempt.
@@ -34,6 +44,9 @@ func (i *Interrupted) Unwrap() error { return i.Reason }
 // a failure, the error is an [*Interrupted]. If ctx has a deadline before the next
 // attempt, Run returns at once.
 func (l *Loop) Run(ctx context.Context, attempt func(ctx context.Context, number int) (done bool, err error)) error {
+	tally, kept := Resumed(l.Refused), record{refused: l.Refused}
+	failed := time.Now() // when the last attempt did
+	l.restart(ctx, l.Policy.First(tally, rand.Float64()))
 	began := time.Now()
 	var last error
 	for number := 1; ; number++ {
@@ -46,12 +59,46 @@ func (l *Loop) Run(ctx context.Context, attempt func(ctx context.Context, number
 		case ctx.Err() != nil, number == l.MaxAttempts, !l.Retry(err):
 			return err
 		}
-		elapsed := time.Since(began)
-		if reason := l.wait(ctx, err, elapsed, l.Policy.Wait(number, elapsed, rand.Float64())); reason != nil {
+		tally.Failed(l.Reached(), time.Since(failed))
+		failed = time.Now()
+		wait := l.Policy.Wait(tally, l.Certified(), rand.Float64())
+		if refused, due := kept.next(tally, wait); due && l.Keep != nil {
+			l.Keep(ctx, refused)
+		}
+		if reason := l.wait(ctx, err, time.Since(began), wait); reason != nil {
 			return &Interrupted{Reason: reason, Last: err}
 		}
 		last = err
 	}
+}
+
+// restart waits before the first attempt, but leaves it at least half of the time that
+// ctx has: a program that bounds each of its runs still makes attempts.
+func (l *Loop) restart(ctx context.Context, wait time.Duration) {
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)/2)
+	}
+	if wait > 0 && l.Waiting(ctx, nil, 0, wait) == nil {
+		Sleep(ctx, wait)
+	}
+}
+
+// record is what [Loop.Keep] was last given.
+type record struct {
+	refused time.Duration
+	written time.Time // zero: by a run before this one
+}
+
+// next returns what to write down before a wait, and whether to write: only if it is a
+// minute more than before, and three minutes after the last time. Up to a minute of
+// the wait is in it. So the record of a device that restarts every minute grows, too.
+func (r *record) next(t Tally, wait time.Duration) (refused time.Duration, due bool) {
+	refused = t.Refused() + min(wait, time.Minute)
+	if !t.reached || refused < r.refused+time.Minute || !r.written.IsZero() && time.Since(r.written) < 3*time.Minute {
+		return 0, false
+	}
+	r.refused, r.written = refused, time.Now()
+	return refused, true
 }
 
 func (l *Loop) wait(ctx context.Context, failed error, elapsed, wait time.Duration) error {

@@ -51,9 +51,11 @@ func (w *waits) tell(_ context.Context, failed error, elapsed, wait time.Duratio
 // everyTenSeconds is a loop whose waits are told to w.
 func everyTenSeconds(w *waits) *backoff.Loop {
 	return &backoff.Loop{
-		Policy:  backoff.Policy{Min: 10 * time.Second, Max: 10 * time.Second},
-		Retry:   func(err error) bool { return errors.Is(err, errPasses) },
-		Waiting: w.tell,
+		Policy:    backoff.Policy{Min: 10 * time.Second, Max: 10 * time.Second},
+		Retry:     func(err error) bool { return errors.Is(err, errPasses) },
+		Reached:   func() bool { return true },
+		Certified: func() bool { return false },
+		Waiting:   w.tell,
 	}
 }
 

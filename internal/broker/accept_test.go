@@ -1,4 +1,4 @@
-package broker
+package broker_test
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
 // failing is a listener whose Accept fails once with each of its errors, and then as a
@@ -54,7 +56,7 @@ func TestAcceptThatFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener := &failing{errs: test.errs}
-				server := &Server{Handler: acceptAll{}}
+				server := &broker.Server{Handler: acceptAll{}}
 				defer server.Close()
 				server.Serve(listener)
 

@@ -1,4 +1,4 @@
-package broker
+package broker_test
 
 import (
 	"net"
@@ -9,25 +9,26 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/broker"
 )
 
 // acceptAll is a Handler for tests that only connect.
 type acceptAll struct{}
 
-func (acceptAll) Connect(c *Conn, _ *packets.ConnectPacket) { c.Accept(0) }
-func (acceptAll) Subscribe(*Conn, *packets.SubscribePacket) {}
-func (acceptAll) Publish(*Conn, *packets.PublishPacket)     {}
+func (acceptAll) Connect(c *broker.Conn, _ *packets.ConnectPacket) { c.Accept(0) }
+func (acceptAll) Subscribe(*broker.Conn, *packets.SubscribePacket) {}
+func (acceptAll) Publish(*broker.Conn, *packets.PublishPacket)     {}
 
 func TestEndedConnectionsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
-		server := &Server{Handler: acceptAll{}}
+		listener := fleetprovtest.NewPipeListener()
+		server := &broker.Server{Handler: acceptAll{}}
 		defer server.Close()
 		go server.Serve(listener)
 
 		connect := func() net.Conn {
-			near := listener.Connect(t)
+			near := connectPipe(t, listener)
 			p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 			p.ProtocolName, p.ProtocolVersion, p.ClientIdentifier = "MQTT", 4, "device"
 			p.Write(near)
@@ -36,15 +37,17 @@ func TestEndedConnectionsAreForgotten(t *testing.T) {
 		}
 		first := connect()
 		second := connect()
-		<-time.After(lingering)
+		<-time.After(broker.Lingering)
 		synctest.Wait()
-		assert.Len(t, server.conns, 1, "the second took over")
-		assert.Len(t, server.clients, 1)
+		conns, clients := server.Held()
+		assert.Equal(t, 1, conns, "the second took over")
+		assert.Equal(t, 1, clients)
 
 		first.Close()
 		second.Close()
 		synctest.Wait()
-		assert.Empty(t, server.conns)
-		assert.Empty(t, server.clients)
+		conns, clients = server.Held()
+		assert.Zero(t, conns)
+		assert.Zero(t, clients)
 	})
 }

@@ -11,8 +11,17 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/broker"
 )
+
+// connectPipe opens a connection without a network.
+func connectPipe(t *testing.T, listener *fleetprovtest.PipeListener) net.Conn {
+	t.Helper()
+	conn, err := listener.Dial(t.Context(), "", "")
+	require.NoError(t, err)
+	return conn
+}
 
 // patience is how long a client waits to read or write before its test fails. Nothing
 // takes that long unless it hangs.

@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/broker"
 	"github.com/fleetprov/fleetprov/internal/testca"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -163,10 +163,10 @@ func TestPacketsThatEndTheConnection(t *testing.T) {
 
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		c := newClient(t, listener.Connect(t))
+		c := newClient(t, connectPipe(t, listener))
 		c.conn.SetDeadline(time.Time{})
 		p := connectPacket("device")
 		p.Keepalive = 10
@@ -183,12 +183,12 @@ func TestKeepAlive(t *testing.T) {
 
 func TestDelayedAcceptIsNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server := serve(t, &permissive{connect: func(c *broker.Conn, p *packets.ConnectPacket) {
 			c.After(time.Hour, func() { accept(c, p) })
 		}}, nil, listener)
 		defer server.Close()
-		c := newClient(t, listener.Connect(t))
+		c := newClient(t, connectPipe(t, listener))
 		c.conn.SetDeadline(time.Time{})
 		start := time.Now()
 		c.connect("device")
@@ -199,12 +199,12 @@ func TestDelayedAcceptIsNotOvertaken(t *testing.T) {
 
 func TestAfterEndsWithTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		called := false
 		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 			c.After(time.Hour, func() { called = true })
 		}}, nil, listener)
-		c := newClient(t, listener.Connect(t))
+		c := newClient(t, connectPipe(t, listener))
 		c.connect("device")
 		c.send(publishPacket("a", "", 0))
 		c.ping()
@@ -245,7 +245,7 @@ func TestAfterOnAConnectionThatEnds(t *testing.T) {
 
 func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		closed := make(chan time.Time, 1)
 		server := &broker.Server{
 			Handler: &permissive{publish: func(c *broker.Conn, _ *packets.PublishPacket) {
@@ -256,7 +256,7 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 		}
 		go server.Serve(listener)
 		defer server.Close()
-		c := newClient(t, listener.Connect(t))
+		c := newClient(t, connectPipe(t, listener))
 		c.connect("device")
 		start := time.Now()
 		c.send(publishPacket("a", "", 0))
@@ -269,13 +269,13 @@ func TestClosedIsCalledBeforeTheClientHasReadTheRest(t *testing.T) {
 
 func TestClientThatDoesNotReadDelaysNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		stuck := newClient(t, listener.Connect(t))
+		stuck := newClient(t, connectPipe(t, listener))
 		stuck.connect("stuck")
 		stuck.subscribe("a", 0)
-		c := newClient(t, listener.Connect(t))
+		c := newClient(t, connectPipe(t, listener))
 		c.connect("device")
 		payload := strings.Repeat("x", 128<<10)
 		for range 60 { // 7.5 MB: what is kept for a client that may yet read
@@ -313,13 +313,13 @@ func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 func TestLastBytesArriveBeforeTheEndOfTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := testca.New("root")
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server := serve(t, &permissive{publish: func(c *broker.Conn, p *packets.PublishPacket) {
 			c.SendRaw(bytes.Repeat([]byte("x"), 1<<20))
 			c.After(time.Second, func() { c.Fail(nil) })
 		}}, &tls.Config{Certificates: []tls.Certificate{ca.Server(testca.Validity{}, "localhost")}}, listener)
 		defer server.Close()
-		c := newClient(t, tls.Client(listener.Connect(t), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
+		c := newClient(t, tls.Client(connectPipe(t, listener), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}))
 		c.connect("device")
 		c.send(publishPacket("a", "", 0))
 		<-time.After(time.Second + time.Millisecond)

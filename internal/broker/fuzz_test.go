@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
 
 // FuzzServe sends arbitrary bytes after a CONNECT of MQTT 3.1.1 or MQTT 5, or instead of
@@ -23,9 +23,9 @@ func FuzzServe(f *testing.F) {
 	f.Add(byte(none), connect5)
 	f.Add(byte(none), []byte("\x10\x14\x00\x04MQTT\x05\xc6\x00\x3c\x00\x00\x01d\x00\x00\x01w\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, level byte, data []byte) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server := serve(t, &permissive{}, nil, listener)
-		near := listener.Connect(t)
+		near := connectPipe(t, listener)
 		c := newClient(t, near)
 		switch level {
 		case level311:

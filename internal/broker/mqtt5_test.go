@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/broker"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -352,10 +352,10 @@ func TestMQTT5TakeoverIsAnnounced(t *testing.T) {
 
 func TestMQTT5KeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server := serve(t, &permissive{}, nil, listener)
 		defer server.Close()
-		c := newClient(t, listener.Connect(t))
+		c := newClient(t, connectPipe(t, listener))
 		c.conn.SetDeadline(time.Time{})
 		c.write(connect5)
 		c.reads(connack5)

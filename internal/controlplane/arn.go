@@ -37,3 +37,12 @@ func resource(arn, service, prefix string) (name string, ok bool) {
 	name, ok = strings.CutPrefix(parts[5], prefix)
 	return name, ok && name != ""
 }
+
+// certificateOf returns the id in the ARN of a certificate of this account.
+func certificateOf(arn string) (string, error) {
+	id, ok := resource(arn, "iot", "cert/")
+	if !ok {
+		return "", fail("InvalidRequestException", "%q is not the ARN of a certificate in the account %s.", arn, iotregistry.Account)
+	}
+	return id, nil
+}

@@ -17,7 +17,7 @@ func firstStatus(in input) string {
 	return iotregistry.Inactive
 }
 
-func (p *Plane) createKeys(in input) (output, error) {
+func (p *plane) createKeys(in input) (output, error) {
 	made, err := p.account.Service.MakeKeys(firstStatus(in))
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (p *Plane) createKeys(in input) (output, error) {
 	return answer, nil
 }
 
-func (p *Plane) createFromCSR(in input) (output, error) {
+func (p *plane) createFromCSR(in input) (output, error) {
 	made, err := p.account.Service.CertifyCSR(in.text("certificateSigningRequest"), firstStatus(in))
 	if err != nil {
 		return nil, fail("InvalidRequestException", "%v", err)
@@ -39,7 +39,7 @@ func issuedOutput(in input, made iotservice.Issued) output {
 	return output{"certificateArn": in.arn("iot", "cert/"+made.ID), "certificateId": made.ID, "certificatePem": made.CertificatePEM}
 }
 
-func (p *Plane) registerCertificate(in input) (output, error) {
+func (p *plane) registerCertificate(in input) (output, error) {
 	status := in.text("status")
 	switch status {
 	case "":
@@ -74,7 +74,7 @@ func certificateOutput(in input, c iotregistry.Certificate) output {
 	}
 }
 
-func (p *Plane) describeCertificate(in input) (output, error) {
+func (p *plane) describeCertificate(in input) (output, error) {
 	c, err := p.account.Registry.Certificate(in.text("certificateId"))
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (p *Plane) describeCertificate(in input) (output, error) {
 	return output{"certificateDescription": answer}, nil
 }
 
-func (p *Plane) updateCertificate(in input) (output, error) {
+func (p *plane) updateCertificate(in input) (output, error) {
 	id, status := strings.ToLower(in.text("certificateId")), in.text("newStatus")
 	registry := p.account.Registry
 	if registry.Status(id) == "" {
@@ -102,11 +102,11 @@ func (p *Plane) updateCertificate(in input) (output, error) {
 	return output{}, nil
 }
 
-func (p *Plane) deleteCertificate(in input) (output, error) {
+func (p *plane) deleteCertificate(in input) (output, error) {
 	return output{}, p.account.Registry.DeleteUnused(in.text("certificateId"), in.flag("forceDelete"))
 }
 
-func (p *Plane) listCertificates(in input) (output, error) {
+func (p *plane) listCertificates(in input) (output, error) {
 	var all []entry
 	for _, c := range p.account.Registry.Certificates() {
 		all = append(all, entry{sortable(c.IssuedAt.UnixNano()) + c.ID, certificateOutput(in, c)})

@@ -10,59 +10,51 @@ package controlplane
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"sync"
-	"time"
 
-	"github.com/fleetprov/fleetprov/internal/iotregistry"
 	"github.com/fleetprov/fleetprov/internal/iotservice"
 )
-
-// Account is what the control plane works on besides its own roles and functions.
-type Account struct {
-	Registry *iotregistry.Registry
-	Service  *iotservice.Service
-	Endpoint string // that devices connect to, host:port
-	Now      func() time.Time
-	Logger   *slog.Logger
-
-	// Deactivated is called with the id of a certificate that is not active any more, and why.
-	Deactivated func(certificateID, why string)
-}
 
 // Plane is the control plane of an account: an [http.Handler]. It owns the account's roles
 // and functions.
 type Plane struct {
-	account   Account
-	roles     roles
-	functions functions
-	routes    *http.ServeMux
+	plane  *plane
+	routes *http.ServeMux
+	cancel context.CancelFunc
 
 	mu      sync.Mutex // guards closed
 	closed  bool
 	serving sync.WaitGroup
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
 }
 
 // New returns a control plane for an account that has no roles and functions.
 func New() *Plane {
-	p := &Plane{roles: newRoles(), functions: newFunctions(), routes: http.NewServeMux()}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	shared := &plane{roles: newRoles(), functions: newFunctions(), ctx: ctx}
+	p := &Plane{plane: shared, routes: http.NewServeMux(), cancel: cancel}
 	for _, o := range iotOperations {
-		p.routes.HandleFunc(o.route, p.rest(iotAPI, o))
+		p.routes.HandleFunc(o.route, shared.rest(iotAPI, o))
 	}
 	for _, o := range lambdaOperations {
-		p.routes.HandleFunc(o.route, p.rest(lambdaAPI, o))
+		p.routes.HandleFunc(o.route, shared.rest(lambdaAPI, o))
 	}
-	p.routes.HandleFunc("POST /{$}", p.query)
+	p.routes.HandleFunc("POST /{$}", shared.query(iamOperations, stsOperations))
 	p.routes.HandleFunc("/", unknownPath)
 	return p
 }
 
 // Serve makes the control plane answer, for an account.
-func (p *Plane) Serve(account Account) { p.account = account }
+func (p *Plane) Serve(account Account) { p.plane.account = account }
+
+// Invoke runs the function of a hook, if AWS IoT may call it for the template.
+func (p *Plane) Invoke(targetARN string, request iotservice.HookRequest) (iotservice.HookResponse, error) {
+	return p.plane.invoke(targetARN, request)
+}
+
+// CheckRole fails if AWS IoT may not take a role, or the role gives no right to register
+// things: by one of AWS's policies for that, or by one of its own, whatever that says.
+func (p *Plane) CheckRole(arn string) error { return p.plane.checkRole(arn) }
 
 // ServeHTTP implements [http.Handler]. It must not be called before [Plane.Serve].
 func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -90,5 +82,5 @@ func (p *Plane) Close() {
 	p.mu.Unlock()
 	p.cancel()
 	p.serving.Wait()
-	p.functions.close()
+	p.plane.functions.close()
 }

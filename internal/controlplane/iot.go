@@ -1,11 +1,5 @@
 package controlplane
 
-import (
-	"time"
-
-	"github.com/fleetprov/fleetprov/internal/iotregistry"
-)
-
 var (
 	templateName  = text(1, 36, `[0-9A-Za-z_-]+`)
 	templateBody  = text(0, 10240, "")
@@ -36,115 +30,94 @@ var iotOperations = []operation{
 		must(body("templateName", templateName)), body("description", description), must(body("templateBody", templateBody)),
 		body("enabled", flag), must(body("provisioningRoleArn", roleARN)), body("preProvisioningHook", hook),
 		body("type", oneOf("FLEET_PROVISIONING", "JITP")),
-	}, 0, (*Plane).createTemplate},
+	}, 0, (*plane).createTemplate},
 	{"DescribeProvisioningTemplate", "GET /provisioning-templates/{templateName}", []member{
 		uri("templateName", templateName),
-	}, 0, (*Plane).describeTemplate},
-	{"ListProvisioningTemplates", "GET /provisioning-templates", []member{maxResults, nextToken}, 0, (*Plane).listTemplates},
+	}, 0, (*plane).describeTemplate},
+	{"ListProvisioningTemplates", "GET /provisioning-templates", []member{maxResults, nextToken}, 0, (*plane).listTemplates},
 	{"UpdateProvisioningTemplate", "PATCH /provisioning-templates/{templateName}", []member{
 		uri("templateName", templateName), body("description", description), body("enabled", flag), body("defaultVersionId", versionID),
 		body("provisioningRoleArn", roleARN), body("preProvisioningHook", hook), body("removePreProvisioningHook", flag),
-	}, 0, (*Plane).updateTemplate},
+	}, 0, (*plane).updateTemplate},
 	{"DeleteProvisioningTemplate", "DELETE /provisioning-templates/{templateName}", []member{
 		uri("templateName", templateName),
-	}, 0, (*Plane).deleteTemplate},
+	}, 0, (*plane).deleteTemplate},
 	{"CreateProvisioningTemplateVersion", "POST /provisioning-templates/{templateName}/versions", []member{
 		uri("templateName", templateName), must(body("templateBody", templateBody)), query("setAsDefault", flag),
-	}, 0, (*Plane).createTemplateVersion},
+	}, 0, (*plane).createTemplateVersion},
 	{"DescribeProvisioningTemplateVersion", "GET /provisioning-templates/{templateName}/versions/{versionId}", []member{
 		uri("templateName", templateName), uri("versionId", versionID),
-	}, 0, (*Plane).describeTemplateVersion},
+	}, 0, (*plane).describeTemplateVersion},
 	{"ListProvisioningTemplateVersions", "GET /provisioning-templates/{templateName}/versions", []member{
 		uri("templateName", templateName), maxResults, nextToken,
-	}, 0, (*Plane).listTemplateVersions},
+	}, 0, (*plane).listTemplateVersions},
 	{"DeleteProvisioningTemplateVersion", "DELETE /provisioning-templates/{templateName}/versions/{versionId}", []member{
 		uri("templateName", templateName), uri("versionId", versionID),
-	}, 0, (*Plane).deleteTemplateVersion},
+	}, 0, (*plane).deleteTemplateVersion},
 	{"CreateProvisioningClaim", "POST /provisioning-templates/{templateName}/provisioning-claim", []member{
 		uri("templateName", templateName),
-	}, 0, (*Plane).createClaim},
+	}, 0, (*plane).createClaim},
 
-	{"CreateKeysAndCertificate", "POST /keys-and-certificate", []member{setAsActive}, 0, (*Plane).createKeys},
+	{"CreateKeysAndCertificate", "POST /keys-and-certificate", []member{setAsActive}, 0, (*plane).createKeys},
 	{"CreateCertificateFromCsr", "POST /certificates", []member{
 		must(body("certificateSigningRequest", text(1, 4096, ""))), setAsActive,
-	}, 0, (*Plane).createFromCSR},
+	}, 0, (*plane).createFromCSR},
 	{"RegisterCertificate", "POST /certificate/register", []member{
 		must(body("certificatePem", certificate)), body("caCertificatePem", certificate), setAsActive, body("status", status),
-	}, 0, (*Plane).registerCertificate},
+	}, 0, (*plane).registerCertificate},
 	{"RegisterCertificateWithoutCA", "POST /certificate/register-no-ca", []member{
 		must(body("certificatePem", certificate)), body("status", status),
-	}, 0, (*Plane).registerCertificate},
-	{"DescribeCertificate", "GET /certificates/{certificateId}", []member{uri("certificateId", certificateID)}, 0, (*Plane).describeCertificate},
+	}, 0, (*plane).registerCertificate},
+	{"DescribeCertificate", "GET /certificates/{certificateId}", []member{uri("certificateId", certificateID)}, 0, (*plane).describeCertificate},
 	{"UpdateCertificate", "PUT /certificates/{certificateId}", []member{
 		uri("certificateId", certificateID), must(query("newStatus", status)),
-	}, 0, (*Plane).updateCertificate},
+	}, 0, (*plane).updateCertificate},
 	{"DeleteCertificate", "DELETE /certificates/{certificateId}", []member{
 		uri("certificateId", certificateID), query("forceDelete", flag),
-	}, 0, (*Plane).deleteCertificate},
-	{"ListCertificates", "GET /certificates", []member{pageSize, marker, ascending}, 0, (*Plane).listCertificates},
+	}, 0, (*plane).deleteCertificate},
+	{"ListCertificates", "GET /certificates", []member{pageSize, marker, ascending}, 0, (*plane).listCertificates},
 
 	{"CreatePolicy", "POST /policies/{policyName}", []member{
 		uri("policyName", policyName), must(body("policyDocument", policyBody)),
-	}, 0, (*Plane).createPolicy},
-	{"GetPolicy", "GET /policies/{policyName}", []member{uri("policyName", policyName)}, 0, (*Plane).getPolicy},
-	{"DeletePolicy", "DELETE /policies/{policyName}", []member{uri("policyName", policyName)}, 0, (*Plane).deletePolicy},
-	{"ListPolicies", "GET /policies", []member{pageSize, marker, ascending}, 0, (*Plane).listPolicies},
+	}, 0, (*plane).createPolicy},
+	{"GetPolicy", "GET /policies/{policyName}", []member{uri("policyName", policyName)}, 0, (*plane).getPolicy},
+	{"DeletePolicy", "DELETE /policies/{policyName}", []member{uri("policyName", policyName)}, 0, (*plane).deletePolicy},
+	{"ListPolicies", "GET /policies", []member{pageSize, marker, ascending}, 0, (*plane).listPolicies},
 	{"CreatePolicyVersion", "POST /policies/{policyName}/version", []member{
 		uri("policyName", policyName), must(body("policyDocument", policyBody)), query("setAsDefault", flag),
-	}, 0, (*Plane).createPolicyVersion},
+	}, 0, (*plane).createPolicyVersion},
 	{"GetPolicyVersion", "GET /policies/{policyName}/version/{policyVersionId}", []member{
 		uri("policyName", policyName), uri("policyVersionId", policyVersion),
-	}, 0, (*Plane).getPolicyVersion},
-	{"ListPolicyVersions", "GET /policies/{policyName}/version", []member{uri("policyName", policyName)}, 0, (*Plane).listPolicyVersions},
+	}, 0, (*plane).getPolicyVersion},
+	{"ListPolicyVersions", "GET /policies/{policyName}/version", []member{uri("policyName", policyName)}, 0, (*plane).listPolicyVersions},
 	{"SetDefaultPolicyVersion", "PATCH /policies/{policyName}/version/{policyVersionId}", []member{
 		uri("policyName", policyName), uri("policyVersionId", policyVersion),
-	}, 0, (*Plane).setDefaultPolicyVersion},
+	}, 0, (*plane).setDefaultPolicyVersion},
 	{"DeletePolicyVersion", "DELETE /policies/{policyName}/version/{policyVersionId}", []member{
 		uri("policyName", policyName), uri("policyVersionId", policyVersion),
-	}, 0, (*Plane).deletePolicyVersion},
+	}, 0, (*plane).deletePolicyVersion},
 	{"AttachPolicy", "PUT /target-policies/{policyName}", []member{
 		uri("policyName", policyName), must(body("target", anyText)),
-	}, 0, (*Plane).attachPolicy},
+	}, 0, (*plane).attachPolicy},
 	{"DetachPolicy", "POST /target-policies/{policyName}", []member{
 		uri("policyName", policyName), must(body("target", anyText)),
-	}, 0, (*Plane).detachPolicy},
+	}, 0, (*plane).detachPolicy},
 	{"ListAttachedPolicies", "POST /attached-policies/{target}", []member{
 		uri("target", anyText), query("recursive", flag), pageSize, marker,
-	}, 0, (*Plane).listAttachedPolicies},
+	}, 0, (*plane).listAttachedPolicies},
 	{"ListTargetsForPolicy", "POST /policy-targets/{policyName}", []member{
 		uri("policyName", policyName), pageSize, marker,
-	}, 0, (*Plane).listTargets},
+	}, 0, (*plane).listTargets},
 
-	{"AttachThingPrincipal", "PUT /things/{thingName}/principals", []member{uri("thingName", thingName), principal}, 0, (*Plane).attachThing},
-	{"DetachThingPrincipal", "DELETE /things/{thingName}/principals", []member{uri("thingName", thingName), principal}, 0, (*Plane).detachThing},
+	{"AttachThingPrincipal", "PUT /things/{thingName}/principals", []member{uri("thingName", thingName), principal}, 0, (*plane).attachThing},
+	{"DetachThingPrincipal", "DELETE /things/{thingName}/principals", []member{uri("thingName", thingName), principal}, 0, (*plane).detachThing},
 	{"ListThingPrincipals", "GET /things/{thingName}/principals", []member{
 		uri("thingName", thingName), maxResults, nextToken,
-	}, 0, (*Plane).listThingPrincipals},
-	{"ListPrincipalThings", "GET /principals/things", []member{principal, maxResults, nextToken}, 0, (*Plane).listPrincipalThings},
-	{"DescribeThing", "GET /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*Plane).describeThing},
-	{"ListThings", "GET /things", []member{maxResults, nextToken}, 0, (*Plane).listThings},
-	{"DeleteThing", "DELETE /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*Plane).deleteThing},
+	}, 0, (*plane).listThingPrincipals},
+	{"ListPrincipalThings", "GET /principals/things", []member{principal, maxResults, nextToken}, 0, (*plane).listPrincipalThings},
+	{"DescribeThing", "GET /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*plane).describeThing},
+	{"ListThings", "GET /things", []member{maxResults, nextToken}, 0, (*plane).listThings},
+	{"DeleteThing", "DELETE /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*plane).deleteThing},
 
-	{"DescribeEndpoint", "GET /endpoint", []member{query("endpointType", text(0, 128, ""))}, 0, (*Plane).describeEndpoint},
-}
-
-// epoch is a time as restJson1 has it: seconds since 1970.
-func epoch(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
-
-// certificateOf returns the id in the ARN of a certificate of this account.
-func certificateOf(arn string) (string, error) {
-	id, ok := resource(arn, "iot", "cert/")
-	if !ok {
-		return "", fail("InvalidRequestException", "%q is not the ARN of a certificate in the account %s.", arn, iotregistry.Account)
-	}
-	return id, nil
-}
-
-func (p *Plane) describeEndpoint(in input) (output, error) {
-	switch kind := in.text("endpointType"); kind {
-	case "", "iot:Data", "iot:Data-ATS":
-		return output{"endpointAddress": p.account.Endpoint}, nil
-	default:
-		return nil, fail("InvalidRequestException", "There is no endpoint of the type %q here, only iot:Data-ATS.", kind)
-	}
+	{"DescribeEndpoint", "GET /endpoint", []member{query("endpointType", text(0, 128, ""))}, 0, (*plane).describeEndpoint},
 }

@@ -11,13 +11,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/fleetprov/fleetprov/internal/iotregistry"
 	"github.com/fleetprov/fleetprov/internal/iotservice"
 	"github.com/fleetprov/fleetprov/internal/pyfunction"
 )
@@ -39,89 +36,32 @@ var lambdaOperations = []operation{
 		body("Runtime", lambdaRuntime), body("Handler", text(0, 128, `[^\s]+`)), body("Description", text(0, 256, "")),
 		body("Timeout", number(1, 900)), body("MemorySize", number(128, 10240)), body("Environment", environment),
 		body("PackageType", oneOf("Zip", "Image")),
-	}, http.StatusCreated, (*Plane).createFunction},
+	}, http.StatusCreated, (*plane).createFunction},
 	{"UpdateFunctionCode", "PUT " + functionsPath + "/{FunctionName}/code", []member{
 		functionName, must(body("ZipFile", blob)),
-	}, 0, (*Plane).updateFunctionCode},
-	{"GetFunction", "GET " + functionsPath + "/{FunctionName}", []member{functionName}, 0, (*Plane).getFunction},
-	{"GetFunctionConfiguration", "GET " + functionsPath + "/{FunctionName}/configuration", []member{functionName}, 0, (*Plane).getFunctionConfiguration},
-	{"DeleteFunction", "DELETE " + functionsPath + "/{FunctionName}", []member{functionName}, http.StatusNoContent, (*Plane).deleteFunction},
-	{"ListFunctions", "GET " + functionsPath, nil, 0, (*Plane).listFunctions},
-	{"ListFunctions", "GET " + functionsPath + "/{$}", nil, 0, (*Plane).listFunctions},
+	}, 0, (*plane).updateFunctionCode},
+	{"GetFunction", "GET " + functionsPath + "/{FunctionName}", []member{functionName}, 0, (*plane).getFunction},
+	{"GetFunctionConfiguration", "GET " + functionsPath + "/{FunctionName}/configuration", []member{functionName}, 0, (*plane).getFunctionConfiguration},
+	{"DeleteFunction", "DELETE " + functionsPath + "/{FunctionName}", []member{functionName}, http.StatusNoContent, (*plane).deleteFunction},
+	{"ListFunctions", "GET " + functionsPath, nil, 0, (*plane).listFunctions},
+	{"ListFunctions", "GET " + functionsPath + "/{$}", nil, 0, (*plane).listFunctions},
 	{"AddPermission", "POST " + functionsPath + "/{FunctionName}/policy", []member{
 		functionName, must(body("StatementId", text(1, 100, `[a-zA-Z0-9-_]+`))),
 		must(body("Action", text(0, unbounded, `lambda:[*]|lambda:[a-zA-Z]+|[*]`))), must(body("Principal", text(0, unbounded, `[^\s]+`))),
 		body("SourceArn", text(0, unbounded, `arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:([a-z]{2}(-gov)?-[a-z]+-\d{1})?:(\d{12})?:(.*)`)),
 		body("SourceAccount", text(0, 12, `\d{12}`)),
-	}, http.StatusCreated, (*Plane).addPermission},
-	{"GetPolicy", "GET " + functionsPath + "/{FunctionName}/policy", []member{functionName}, 0, (*Plane).getFunctionPolicy},
+	}, http.StatusCreated, (*plane).addPermission},
+	{"GetPolicy", "GET " + functionsPath + "/{FunctionName}/policy", []member{functionName}, 0, (*plane).getFunctionPolicy},
 	{"RemovePermission", "DELETE " + functionsPath + "/{FunctionName}/policy/{StatementId}", []member{
 		functionName, uri("StatementId", text(1, 100, `[a-zA-Z0-9-_.]+`)),
-	}, http.StatusNoContent, (*Plane).removePermission},
-}
-
-// function is a function of Lambda. Its functions guard it; the code guards itself.
-type function struct {
-	name, arn, role, runtime, handler, description string
-	timeout, memory                                int
-	variables                                      map[string]string
-	size                                           int
-	sha256, revision                               string
-	modified                                       time.Time
-	policy                                         trust
-	code                                           *pyfunction.Function // nil: not in Python, so it cannot be run
-}
-
-// functions are the functions of the account, by name.
-type functions struct {
-	mu     *sync.Mutex // guards the rest
-	byName map[string]*function
-}
-
-func newFunctions() functions { return functions{new(sync.Mutex), make(map[string]*function)} }
-
-// close ends what the functions are running.
-func (f functions) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, one := range f.byName {
-		one.end()
-	}
-}
-
-// end ends what a function is running. That its directory cannot be removed concerns nobody.
-func (f *function) end() {
-	if f.code != nil {
-		_ = f.code.Close()
-	}
-}
-
-// nameOf returns the name of a function, which may be given as an ARN, whole or in part.
-func nameOf(given string) string {
-	given = strings.TrimSuffix(given, ":$LATEST")
-	return given[strings.LastIndex(given, ":")+1:]
-}
-
-// byARN returns a copy of a function.
-func (f functions) byARN(arn string) (function, error) {
-	name, ok := resource(arn, "lambda", "function:")
-	if !ok {
-		return function{}, fmt.Errorf("%q is not the ARN of a function in the account %s", arn, iotregistry.Account)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	found := f.byName[nameOf(name)]
-	if found == nil {
-		return function{}, fmt.Errorf("there is no function %s", arn)
-	}
-	return *found, nil
+	}, http.StatusNoContent, (*plane).removePermission},
 }
 
 // hookTimeout is how long AWS IoT waits for a hook (provision-wo-cert).
 const hookTimeout = 5 * time.Second
 
-// Invoke runs the function of a hook, if AWS IoT may call it for the template.
-func (p *Plane) Invoke(targetARN string, request iotservice.HookRequest) (answer iotservice.HookResponse, err error) {
+// invoke implements [Plane.Invoke].
+func (p *plane) invoke(targetARN string, request iotservice.HookRequest) (answer iotservice.HookResponse, err error) {
 	found, err := p.functions.byARN(targetARN)
 	switch {
 	case err != nil:
@@ -140,7 +80,7 @@ func (p *Plane) Invoke(targetARN string, request iotservice.HookRequest) (answer
 }
 
 // use calls do with the function of a request.
-func (p *Plane) use(in input, do func(*function) error) error {
+func (p *plane) use(in input, do func(*function) error) error {
 	p.functions.mu.Lock()
 	defer p.functions.mu.Unlock()
 	found := p.functions.byName[nameOf(in.text("FunctionName"))]
@@ -150,7 +90,7 @@ func (p *Plane) use(in input, do func(*function) error) error {
 	return do(found)
 }
 
-func (p *Plane) createFunction(in input) (output, error) {
+func (p *plane) createFunction(in input) (output, error) {
 	if _, err := p.roles.assume(in.text("Role"), "lambda.amazonaws.com"); err != nil {
 		return nil, fail("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda. (%v)", err)
 	}
@@ -196,7 +136,7 @@ func (p *Plane) createFunction(in input) (output, error) {
 // load gives a function its code, and starts a process, so that the first device need not
 // wait for one. That it cannot be started is found out by who calls the function, as with
 // Lambda.
-func (p *Plane) load(in input, f *function, archive []byte) error {
+func (p *plane) load(in input, f *function, archive []byte) error {
 	if err := pyfunction.CheckArchive(archive); err != nil {
 		return fail("InvalidParameterValueException", "Could not unzip uploaded file. Please check your file, then try to upload again. (%v)", err)
 	}
@@ -219,31 +159,6 @@ func (p *Plane) load(in input, f *function, archive []byte) error {
 	return nil
 }
 
-// environment returns the variables that Lambda sets and that AWS's SDKs read, and in
-// AWS_ENDPOINT_URL where this server is. Of the others, those of this process stay but for
-// credentials and proxies, and the function's own go before all.
-func (f *function) environment(in input) []string {
-	all := slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		name, _, _ := strings.Cut(strings.ToUpper(variable), "=")
-		return strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "PYTHON") || strings.HasSuffix(name, "_PROXY")
-	})
-	set := map[string]string{
-		"AWS_ENDPOINT_URL":          in.origin,
-		"AWS_REGION":                in.region,
-		"AWS_DEFAULT_REGION":        in.region,
-		"AWS_ACCESS_KEY_ID":         "AKIAIOSFODNN7EXAMPLE",
-		"AWS_SECRET_ACCESS_KEY":     "example",
-		"AWS_LAMBDA_FUNCTION_NAME":  f.name,
-		"AWS_EC2_METADATA_DISABLED": "true",
-		"PYTHONDONTWRITEBYTECODE":   "1",
-	}
-	maps.Copy(set, f.variables)
-	for name, value := range set {
-		all = append(all, name+"="+value)
-	}
-	return all
-}
-
 // printed logs what a function prints.
 type printed struct{ logger *slog.Logger }
 
@@ -254,7 +169,7 @@ func (w printed) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-func (p *Plane) updateFunctionCode(in input) (output, error) {
+func (p *plane) updateFunctionCode(in input) (output, error) {
 	var updated function
 	if err := p.use(in, func(f *function) error { updated = *f; return nil }); err != nil {
 		return nil, err
@@ -277,33 +192,7 @@ func (p *Plane) updateFunctionCode(in input) (output, error) {
 	return updated.output(), nil
 }
 
-func (f *function) output() output {
-	variables := f.variables
-	if variables == nil {
-		variables = map[string]string{}
-	}
-	return output{
-		"FunctionName":     f.name,
-		"FunctionArn":      f.arn,
-		"Role":             f.role,
-		"Runtime":          f.runtime,
-		"Handler":          f.handler,
-		"Description":      f.description,
-		"Timeout":          f.timeout,
-		"MemorySize":       f.memory,
-		"Environment":      output{"Variables": variables},
-		"CodeSize":         f.size,
-		"CodeSha256":       f.sha256,
-		"RevisionId":       f.revision,
-		"LastModified":     f.modified.UTC().Format("2006-01-02T15:04:05.000-0700"),
-		"PackageType":      "Zip",
-		"Version":          "$LATEST",
-		"State":            "Active",
-		"LastUpdateStatus": "Successful",
-	}
-}
-
-func (p *Plane) getFunction(in input) (answer output, err error) {
+func (p *plane) getFunction(in input) (answer output, err error) {
 	err = p.use(in, func(f *function) error {
 		answer = output{"Configuration": f.output()}
 		return nil
@@ -311,7 +200,7 @@ func (p *Plane) getFunction(in input) (answer output, err error) {
 	return answer, err
 }
 
-func (p *Plane) getFunctionConfiguration(in input) (answer output, err error) {
+func (p *plane) getFunctionConfiguration(in input) (answer output, err error) {
 	err = p.use(in, func(f *function) error {
 		answer = f.output()
 		return nil
@@ -319,7 +208,7 @@ func (p *Plane) getFunctionConfiguration(in input) (answer output, err error) {
 	return answer, err
 }
 
-func (p *Plane) deleteFunction(in input) (output, error) {
+func (p *plane) deleteFunction(in input) (output, error) {
 	var deleted function
 	err := p.use(in, func(f *function) error {
 		deleted = *f
@@ -330,7 +219,7 @@ func (p *Plane) deleteFunction(in input) (output, error) {
 	return nil, err
 }
 
-func (p *Plane) listFunctions(input) (output, error) {
+func (p *plane) listFunctions(input) (output, error) {
 	p.functions.mu.Lock()
 	defer p.functions.mu.Unlock()
 	all := []any{}
@@ -340,7 +229,7 @@ func (p *Plane) listFunctions(input) (output, error) {
 	return output{"Functions": all}, nil
 }
 
-func (p *Plane) addPermission(in input) (output, error) {
+func (p *plane) addPermission(in input) (output, error) {
 	added := permission{
 		SID:       in.text("StatementId"),
 		Effect:    "Allow",
@@ -373,7 +262,7 @@ func (p *Plane) addPermission(in input) (output, error) {
 // errNoPolicy is for a function without permissions.
 var errNoPolicy = &apiError{"ResourceNotFoundException", "The resource you requested does not exist."}
 
-func (p *Plane) getFunctionPolicy(in input) (output, error) {
+func (p *plane) getFunctionPolicy(in input) (output, error) {
 	var document []byte
 	err := p.use(in, func(f *function) (err error) {
 		if len(f.policy.Statement) == 0 {
@@ -385,7 +274,7 @@ func (p *Plane) getFunctionPolicy(in input) (output, error) {
 	return output{"Policy": string(document)}, err
 }
 
-func (p *Plane) removePermission(in input) (output, error) {
+func (p *plane) removePermission(in input) (output, error) {
 	return nil, p.use(in, func(f *function) error {
 		i := slices.IndexFunc(f.policy.Statement, func(s permission) bool { return s.SID == in.text("StatementId") })
 		if i < 0 {

@@ -7,18 +7,9 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
-
-// operation is one operation of an API: what AWS's service model says of it, and what it
-// does. The models are those that AWS's SDKs are made from, as in botocore.
-type operation struct {
-	name    string
-	route   string // method and path, as http.ServeMux takes them; "" in the query protocol
-	members []member
-	status  int // of the answer; 0: 200
-	perform func(*Plane, input) (output, error)
-}
 
 // member is a member of a request.
 type member struct {
@@ -115,6 +106,9 @@ func (v values) given(name string) bool {
 
 // output is the answer to a request, by the names of its members.
 type output map[string]any
+
+// epoch is a time as restJson1 has it: seconds since 1970.
+func epoch(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // read takes the members out of what was sent, where a nil means that one was not sent.
 // It returns what is wrong with them, in AWS's words.

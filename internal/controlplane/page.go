@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -61,3 +62,6 @@ func list(in input, name string, all []entry, size, token, next string) (output,
 	}
 	return answer, nil
 }
+
+// sortable is a number as a text that sorts as the number does.
+func sortable[N int | int64](n N) string { return fmt.Sprintf("%020d", n) }

@@ -7,7 +7,7 @@ import (
 
 func policyARN(in input, name string) string { return in.arn("iot", "policy/"+name) }
 
-func (p *Plane) createPolicy(in input) (output, error) {
+func (p *plane) createPolicy(in input) (output, error) {
 	made, err := p.account.Registry.CreatePolicy(in.text("policyName"), in.text("policyDocument"))
 	if err != nil {
 		return nil, err
@@ -20,7 +20,7 @@ func (p *Plane) createPolicy(in input) (output, error) {
 	}, nil
 }
 
-func (p *Plane) getPolicy(in input) (output, error) {
+func (p *plane) getPolicy(in input) (output, error) {
 	found, err := p.account.Registry.Policy(in.text("policyName"))
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (p *Plane) getPolicy(in input) (output, error) {
 	}, nil
 }
 
-func (p *Plane) deletePolicy(in input) (output, error) {
+func (p *plane) deletePolicy(in input) (output, error) {
 	return output{}, p.account.Registry.DeletePolicy(in.text("policyName"))
 }
 
@@ -43,7 +43,7 @@ func policyEntry(in input, name string) entry {
 	return entry{name, output{"policyName": name, "policyArn": policyARN(in, name)}}
 }
 
-func (p *Plane) listPolicies(in input) (output, error) {
+func (p *plane) listPolicies(in input) (output, error) {
 	var all []entry
 	for _, found := range p.account.Registry.Policies() {
 		all = append(all, policyEntry(in, found.Name))
@@ -51,7 +51,7 @@ func (p *Plane) listPolicies(in input) (output, error) {
 	return list(in, "policies", all, "pageSize", "marker", "nextMarker")
 }
 
-func (p *Plane) createPolicyVersion(in input) (output, error) {
+func (p *plane) createPolicyVersion(in input) (output, error) {
 	v, err := p.account.Registry.CreatePolicyVersion(in.text("policyName"), in.text("policyDocument"), in.flag("setAsDefault"))
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (p *Plane) createPolicyVersion(in input) (output, error) {
 	}, nil
 }
 
-func (p *Plane) getPolicyVersion(in input) (output, error) {
+func (p *plane) getPolicyVersion(in input) (output, error) {
 	found, err := p.account.Registry.Policy(in.text("policyName"))
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (p *Plane) getPolicyVersion(in input) (output, error) {
 	}, nil
 }
 
-func (p *Plane) listPolicyVersions(in input) (output, error) {
+func (p *plane) listPolicyVersions(in input) (output, error) {
 	found, err := p.account.Registry.Policy(in.text("policyName"))
 	if err != nil {
 		return nil, err
@@ -100,17 +100,17 @@ func (p *Plane) listPolicyVersions(in input) (output, error) {
 	return output{"policyVersions": versions}, nil
 }
 
-func (p *Plane) setDefaultPolicyVersion(in input) (output, error) {
+func (p *plane) setDefaultPolicyVersion(in input) (output, error) {
 	return output{}, p.account.Registry.SetDefaultPolicyVersion(in.text("policyName"), versionNumber(in.text("policyVersionId")))
 }
 
-func (p *Plane) deletePolicyVersion(in input) (output, error) {
+func (p *plane) deletePolicyVersion(in input) (output, error) {
 	return output{}, p.account.Registry.DeletePolicyVersion(in.text("policyName"), versionNumber(in.text("policyVersionId")))
 }
 
 // attachPolicy takes certificates as targets, but no thing groups and no identities of
 // Amazon Cognito.
-func (p *Plane) attachPolicy(in input) (output, error) {
+func (p *plane) attachPolicy(in input) (output, error) {
 	id, err := certificateOf(in.text("target"))
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (p *Plane) attachPolicy(in input) (output, error) {
 	return output{}, p.account.Registry.AttachPolicy(in.text("policyName"), id)
 }
 
-func (p *Plane) detachPolicy(in input) (output, error) {
+func (p *plane) detachPolicy(in input) (output, error) {
 	id, err := certificateOf(in.text("target"))
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (p *Plane) detachPolicy(in input) (output, error) {
 	return output{}, p.account.Registry.DetachPolicy(in.text("policyName"), id)
 }
 
-func (p *Plane) listAttachedPolicies(in input) (output, error) {
+func (p *plane) listAttachedPolicies(in input) (output, error) {
 	id, err := certificateOf(in.text("target"))
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (p *Plane) listAttachedPolicies(in input) (output, error) {
 	return list(in, "policies", all, "pageSize", "marker", "nextMarker")
 }
 
-func (p *Plane) listTargets(in input) (output, error) {
+func (p *plane) listTargets(in input) (output, error) {
 	name := in.text("policyName")
 	if _, err := p.account.Registry.Policy(name); err != nil {
 		return nil, err
@@ -157,3 +157,10 @@ func (p *Plane) listTargets(in input) (output, error) {
 }
 
 func certificateEntry(in input, id string) entry { return entry{id, in.arn("iot", "cert/"+id)} }
+
+// versionNumber is the id of a version of a policy, which is a text. It is 0, which no
+// version has, if the number is too large.
+func versionNumber(text string) int {
+	n, _ := strconv.Atoi(text)
+	return n
+}

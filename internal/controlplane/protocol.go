@@ -4,66 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
-
-// apiError is an error as an API answers it. Its type decides the status.
-type apiError struct{ Type, Message string }
-
-func (e *apiError) Error() string { return e.Type + ": " + e.Message }
-
-func fail(kind, format string, arguments ...any) error {
-	return &apiError{kind, fmt.Sprintf(format, arguments...)}
-}
-
-// statuses are the statuses of errors, as the service models have them. All others are 400.
-var statuses = map[string]int{
-	"CertificateConflictException":   409,
-	"CertificateStateException":      406,
-	"DeleteConflict":                 409,
-	"DeleteConflictException":        409,
-	"EntityAlreadyExists":            409,
-	"InternalFailureException":       500,
-	"LimitExceeded":                  409,
-	"NoSuchEntity":                   404,
-	"RequestTooLargeException":       413,
-	"ResourceAlreadyExistsException": 409,
-	"ResourceConflictException":      409,
-	"ResourceNotFoundException":      404,
-	"ServiceUnavailableException":    503,
-	"UnknownOperationException":      404,
-	"VersionsLimitExceededException": 409,
-}
-
-func (e *apiError) status() int {
-	if status := statuses[e.Type]; status != 0 {
-		return status
-	}
-	return http.StatusBadRequest
-}
-
-// asAPIError finds the error of an API in err.
-func asAPIError(err error) *apiError {
-	var own *apiError
-	var refused *iotregistry.Refusal
-	switch {
-	case errors.As(err, &own):
-		return own
-	case errors.As(err, &refused):
-		return &apiError{refused.Type, refused.Message}
-	default:
-		return &apiError{"InternalFailureException", err.Error()}
-	}
-}
 
 // api is what the operations of one service have in common.
 type api struct {
@@ -83,7 +30,7 @@ var (
 const maxBody = 70 << 20
 
 // rest serves an operation in the protocol restJson1.
-func (p *Plane) rest(of api, o operation) http.HandlerFunc {
+func (p *plane) rest(of api, o operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer, err := p.performREST(of, o, w, r)
 		p.log(of, o, err)
@@ -102,7 +49,7 @@ func (p *Plane) rest(of api, o operation) http.HandlerFunc {
 	}
 }
 
-func (p *Plane) performREST(of api, o operation, w http.ResponseWriter, r *http.Request) (output, error) {
+func (p *plane) performREST(of api, o operation, w http.ResponseWriter, r *http.Request) (output, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return nil, fail("RequestTooLargeException", "The request could not be read: %v", err)
@@ -128,17 +75,27 @@ func (p *Plane) performREST(of api, o operation, w http.ResponseWriter, r *http.
 	return p.perform(of, o, given, problems, r)
 }
 
-// query serves the query protocol: the name of the operation is a parameter, too.
-func (p *Plane) query(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		writeXMLError(w, &apiError{"InvalidInput", err.Error()})
-		return
+// query serves the query protocol: the name of the operation is a parameter, too, and the
+// version of the API tells STS from IAM.
+func (p *plane) query(iam, sts []operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if err := r.ParseForm(); err != nil {
+			writeXMLError(w, &apiError{"InvalidInput", err.Error()})
+			return
+		}
+		if r.PostForm.Get("Version") == stsVersion {
+			p.queryOne(stsAPI, sts, w, r)
+		} else {
+			p.queryOne(iamAPI, iam, w, r)
+		}
 	}
-	of, operations := iamAPI, iamOperations
-	if r.PostForm.Get("Version") == stsVersion {
-		of, operations = stsAPI, stsOperations
-	}
+}
+
+// stsVersion is the version of the API of STS.
+const stsVersion = "2011-06-15"
+
+func (p *plane) queryOne(of api, operations []operation, w http.ResponseWriter, r *http.Request) {
 	index := slices.IndexFunc(operations, func(o operation) bool { return o.name == r.PostForm.Get("Action") })
 	if index < 0 {
 		writeXMLError(w, &apiError{"InvalidAction", "Could not find operation " + r.PostForm.Get("Action")})
@@ -166,7 +123,7 @@ func first(all []string) any {
 	return all[0]
 }
 
-func (p *Plane) perform(of api, o operation, given values, problems []string, r *http.Request) (output, error) {
+func (p *plane) perform(of api, o operation, given values, problems []string, r *http.Request) (output, error) {
 	if len(problems) > 0 {
 		errors := "error"
 		if len(problems) > 1 {
@@ -178,7 +135,7 @@ func (p *Plane) perform(of api, o operation, given values, problems []string, r 
 }
 
 // log says what an operator has asked for. The values may be secret.
-func (p *Plane) log(of api, o operation, err error) {
+func (p *plane) log(of api, o operation, err error) {
 	if err != nil {
 		e := asAPIError(err)
 		p.account.Logger.Info(o.name+" refused", "service", of.name, "type", e.Type, "reason", e.Message)

@@ -1,9 +1,6 @@
 package controlplane
 
 import (
-	"fmt"
-	"strconv"
-
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
@@ -23,7 +20,7 @@ func hookOutput(h iotregistry.Hook) output {
 	return output{"targetArn": h.TargetARN, "payloadVersion": h.PayloadVersion}
 }
 
-func (p *Plane) createTemplate(in input) (output, error) {
+func (p *plane) createTemplate(in input) (output, error) {
 	if in.text("type") == "JITP" {
 		return nil, fail("InvalidRequestException", "Templates of the type JITP are not served here.")
 	}
@@ -47,7 +44,7 @@ func (p *Plane) createTemplate(in input) (output, error) {
 }
 
 // checkSettings fails if AWS IoT cannot take the role, or if there is no such function.
-func (p *Plane) checkSettings(s iotregistry.TemplateSettings) error {
+func (p *plane) checkSettings(s iotregistry.TemplateSettings) error {
 	if s.RoleARN != "" {
 		if _, err := p.roles.assume(s.RoleARN, "iot.amazonaws.com"); err != nil {
 			return fail("InvalidRequestException", "Not able to assume role %s: %v", s.RoleARN, err)
@@ -61,7 +58,7 @@ func (p *Plane) checkSettings(s iotregistry.TemplateSettings) error {
 	return nil
 }
 
-func (p *Plane) describeTemplate(in input) (output, error) {
+func (p *plane) describeTemplate(in input) (output, error) {
 	t, err := p.account.Registry.ProvisioningTemplate(in.text("templateName"))
 	if err != nil {
 		return nil, err
@@ -93,7 +90,7 @@ func templateOutput(t iotregistry.ProvisioningTemplate) output {
 	}
 }
 
-func (p *Plane) listTemplates(in input) (output, error) {
+func (p *plane) listTemplates(in input) (output, error) {
 	var all []entry
 	for _, t := range p.account.Registry.ProvisioningTemplates() {
 		all = append(all, entry{t.Name, templateOutput(t)})
@@ -101,7 +98,7 @@ func (p *Plane) listTemplates(in input) (output, error) {
 	return list(in, "templates", all, "maxResults", "nextToken", "nextToken")
 }
 
-func (p *Plane) updateTemplate(in input) (output, error) {
+func (p *plane) updateTemplate(in input) (output, error) {
 	if in.given("preProvisioningHook") && in.flag("removePreProvisioningHook") {
 		return nil, fail("InvalidRequestException", "A pre-provisioning hook cannot be set and removed at once.")
 	}
@@ -130,11 +127,11 @@ func (p *Plane) updateTemplate(in input) (output, error) {
 	return output{}, p.account.Registry.ChangeTemplate(in.text("templateName"), in.number("defaultVersionId"), change)
 }
 
-func (p *Plane) deleteTemplate(in input) (output, error) {
+func (p *plane) deleteTemplate(in input) (output, error) {
 	return output{}, p.account.Registry.DeleteTemplate(in.text("templateName"))
 }
 
-func (p *Plane) createTemplateVersion(in input) (output, error) {
+func (p *plane) createTemplateVersion(in input) (output, error) {
 	name := in.text("templateName")
 	v, err := p.account.Registry.CreateTemplateVersion(name, in.text("templateBody"), in.flag("setAsDefault"))
 	if err != nil {
@@ -152,7 +149,7 @@ func versionOutput(t iotregistry.ProvisioningTemplate, v iotregistry.TemplateVer
 	return output{"versionId": v.ID, "creationDate": epoch(v.CreatedAt), "isDefaultVersion": v.ID == t.Default}
 }
 
-func (p *Plane) describeTemplateVersion(in input) (output, error) {
+func (p *plane) describeTemplateVersion(in input) (output, error) {
 	t, err := p.account.Registry.ProvisioningTemplate(in.text("templateName"))
 	if err != nil {
 		return nil, err
@@ -166,7 +163,7 @@ func (p *Plane) describeTemplateVersion(in input) (output, error) {
 	return answer, nil
 }
 
-func (p *Plane) listTemplateVersions(in input) (output, error) {
+func (p *plane) listTemplateVersions(in input) (output, error) {
 	t, err := p.account.Registry.ProvisioningTemplate(in.text("templateName"))
 	if err != nil {
 		return nil, err
@@ -178,14 +175,11 @@ func (p *Plane) listTemplateVersions(in input) (output, error) {
 	return list(in, "versions", all, "maxResults", "nextToken", "nextToken")
 }
 
-// sortable is a number as a text that sorts as the number does.
-func sortable[N int | int64](n N) string { return fmt.Sprintf("%020d", n) }
-
-func (p *Plane) deleteTemplateVersion(in input) (output, error) {
+func (p *plane) deleteTemplateVersion(in input) (output, error) {
 	return output{}, p.account.Registry.DeleteTemplateVersion(in.text("templateName"), in.number("versionId"))
 }
 
-func (p *Plane) createClaim(in input) (output, error) {
+func (p *plane) createClaim(in input) (output, error) {
 	claim, err := p.account.Service.MakeClaim(in.text("templateName"), p.account.Now())
 	if err != nil {
 		return nil, err
@@ -196,11 +190,4 @@ func (p *Plane) createClaim(in input) (output, error) {
 		"keyPair":        output{"PublicKey": claim.PublicKeyPEM, "PrivateKey": claim.PrivateKeyPEM},
 		"expiration":     epoch(claim.Certificate.NotAfter),
 	}, nil
-}
-
-// versionNumber is the id of a version of a policy, which is a text. It is 0, which no
-// version has, if the number is too large.
-func versionNumber(text string) int {
-	n, _ := strconv.Atoi(text)
-	return n
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
-func (p *Plane) attachThing(in input) (output, error) {
+func (p *plane) attachThing(in input) (output, error) {
 	id, err := certificateOf(in.text("principal"))
 	if err != nil {
 		return nil, err
@@ -14,7 +14,7 @@ func (p *Plane) attachThing(in input) (output, error) {
 	return output{}, p.account.Registry.AttachThing(in.text("thingName"), id)
 }
 
-func (p *Plane) detachThing(in input) (output, error) {
+func (p *plane) detachThing(in input) (output, error) {
 	id, err := certificateOf(in.text("principal"))
 	if err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func (p *Plane) detachThing(in input) (output, error) {
 	return output{}, p.account.Registry.DetachThing(in.text("thingName"), id)
 }
 
-func (p *Plane) listThingPrincipals(in input) (output, error) {
+func (p *plane) listThingPrincipals(in input) (output, error) {
 	t, err := p.account.Registry.Thing(in.text("thingName"))
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (p *Plane) listThingPrincipals(in input) (output, error) {
 	return list(in, "principals", all, "maxResults", "nextToken", "nextToken")
 }
 
-func (p *Plane) listPrincipalThings(in input) (output, error) {
+func (p *plane) listPrincipalThings(in input) (output, error) {
 	id, err := certificateOf(in.text("principal"))
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func thingOutput(in input, t iotregistry.Thing) output {
 	return answer
 }
 
-func (p *Plane) describeThing(in input) (output, error) {
+func (p *plane) describeThing(in input) (output, error) {
 	t, err := p.account.Registry.Thing(in.text("thingName"))
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (p *Plane) describeThing(in input) (output, error) {
 	return answer, nil
 }
 
-func (p *Plane) listThings(in input) (output, error) {
+func (p *plane) listThings(in input) (output, error) {
 	var all []entry
 	for _, t := range p.account.Registry.Things() {
 		all = append(all, entry{t.Name, thingOutput(in, t)})
@@ -86,6 +86,6 @@ func (p *Plane) listThings(in input) (output, error) {
 	return list(in, "things", all, "maxResults", "nextToken", "nextToken")
 }
 
-func (p *Plane) deleteThing(in input) (output, error) {
+func (p *plane) deleteThing(in input) (output, error) {
 	return output{}, p.account.Registry.DeleteThing(in.text("thingName"))
 }

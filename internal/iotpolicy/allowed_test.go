@@ -188,6 +188,7 @@ func TestConditions(t *testing.T) {
 	}
 	detached := map[string]string{"iot:ClientId": "client1", "iot:Connection.Thing.IsAttached": "false"}
 	nothing := map[string]string(nil)
+	at := func(address string) map[string]string { return map[string]string{"aws:SourceIp": address} }
 	for _, test := range []struct {
 		name, condition string
 		variables       map[string]string
@@ -230,6 +231,17 @@ func TestConditions(t *testing.T) {
 		{"StringNotEquals of a missing key", `{"StringNotEquals": {"iot:DomainName": "a"}}`, thing, true},
 		{"StringNotLike of a missing key", `{"StringNotLike": {"iot:DomainName": "*"}}`, thing, true},
 		{"StringNotEqualsIgnoreCase of a missing key", `{"StringNotEqualsIgnoreCase": {"iot:DomainName": "a"}}`, thing, true},
+
+		// The same page, "IP address condition operators".
+		{"IpAddress, and it is in the network", `{"IpAddress": {"aws:SourceIp": ["198.51.100.7", "203.0.113.0/24"]}}`, at("203.0.113.9"), true},
+		{"IpAddress, and it is the address", `{"IpAddress": {"aws:SourceIp": "203.0.113.9"}}`, at("203.0.113.9"), true},
+		{"IpAddress, and it is another", `{"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}`, at("203.0.114.9"), false},
+		{"IpAddress of version 6", `{"IpAddress": {"aws:SourceIp": "2001:db8::/32"}}`, at("2001:db8::1"), true},
+		{"IpAddress of version 4 in version 6", `{"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}`, at("::ffff:203.0.113.9"), true},
+		{"IpAddress of what is none", `{"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}`, at("pipe"), false},
+		{"IpAddress of a missing key", `{"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}`, nothing, false},
+		{"NotIpAddress, and it is in the network", `{"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}`, at("203.0.113.9"), false},
+		{"NotIpAddress, and it is another", `{"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}`, at("203.0.114.9"), true},
 
 		// IAM, "reference_policies_variables", "Policy variables with no value".
 		{"a variable as the value", `{"StringEquals": {"iot:ClientId": "${iot:Connection.Thing.ThingName}"}}`, thing, true},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 type operator struct {
 	set        setOperator
 	boolean    bool // the values are true and false
+	address    bool // the values are IP addresses and networks
 	wildcards  bool
 	ignoreCase bool
 	negated    bool
@@ -21,6 +23,8 @@ type operator struct {
 
 var operators = map[string]operator{
 	"Bool":                      {boolean: true, ignoreCase: true},
+	"IpAddress":                 {address: true},
+	"NotIpAddress":              {address: true, negated: true},
 	"StringEquals":              {},
 	"StringNotEquals":           {negated: true},
 	"StringEqualsIgnoreCase":    {ignoreCase: true},
@@ -33,8 +37,9 @@ var operators = map[string]operator{
 // must match, or none if the operator is negated.
 type condition struct {
 	operator
-	key    string
-	values []pattern
+	key      string
+	values   []pattern
+	networks []netip.Prefix // in place of values, if the operator is for addresses
 }
 
 // holds reports whether the condition is met. A key for which the connection has no
@@ -53,6 +58,9 @@ func (c condition) holds(request Request) bool {
 // accepts compares one value of the key. A value of the condition matches nothing if
 // one of its variables has no value.
 func (c condition) accepts(actual string, known variables) bool {
+	if c.address {
+		return c.includes(actual) != c.negated
+	}
 	matched := slices.ContainsFunc(c.values, func(value pattern) bool {
 		symbols, ok := value.resolve(known)
 		switch {
@@ -65,6 +73,12 @@ func (c condition) accepts(actual string, known variables) bool {
 		}
 	})
 	return matched != c.negated
+}
+
+// includes reports whether an address is in one of the networks.
+func (c condition) includes(text string) bool {
+	address, err := netip.ParseAddr(text)
+	return err == nil && slices.ContainsFunc(c.networks, func(n netip.Prefix) bool { return n.Contains(address.Unmap()) })
 }
 
 func parseConditions(members map[string]any) ([]condition, error) {
@@ -101,7 +115,7 @@ func parseConditions(members map[string]any) ([]condition, error) {
 // is allowed only where it means that the key has no value, as in AWS IoT's example with
 // ForAllValues:StringEquals ("connect-policy").
 func parseCondition(operator operator, key string, element any) (condition, error) {
-	if err := checkSetOperator(operator.set, key); err != nil {
+	if err := errors.Join(checkSetOperator(operator.set, key), checkName(key)); err != nil {
 		return condition{}, err
 	}
 	values := oneOrMore(element)
@@ -115,6 +129,14 @@ func parseCondition(operator operator, key string, element any) (condition, erro
 		if err != nil {
 			return condition{}, err
 		}
+		if operator.address {
+			network, err := parseNetwork(text)
+			if err != nil {
+				return condition{}, err
+			}
+			c.networks = append(c.networks, network)
+			continue
+		}
 		if operator.boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
 			return condition{}, fmt.Errorf("%q is not true or false", text)
 		}
@@ -125,6 +147,18 @@ func parseCondition(operator operator, key string, element any) (condition, erro
 		c.values = append(c.values, parsed)
 	}
 	return c, nil
+}
+
+// parseNetwork parses an address, or a network such as 203.0.113.0/24.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is not an IP address, nor a network such as 203.0.113.0/24", text)
+	}
+	return network, nil
 }
 
 // scalar returns the text of a condition's value, which may be a string, a

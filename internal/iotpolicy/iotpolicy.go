@@ -11,9 +11,10 @@
 //
 // The region and the account of a resource are not compared, so documents with
 // placeholders there can be evaluated as they are. The condition operators are
-// Bool and those for strings, and ForAllValues: and ForAnyValue: may come
-// before the latter. [Parse] refuses other operators, NotAction and NotResource, which
-// would be evaluated wrongly.
+// Bool and those for IP addresses and for strings, and ForAllValues: and ForAnyValue: may
+// come before the last. [Parse] refuses other operators, NotAction and NotResource, and
+// variables that have no value here, all of which would be evaluated wrongly. Statements
+// about resources of other services are accepted, and do not matter.
 package iotpolicy
 
 // Action is an operation that a policy allows or denies.

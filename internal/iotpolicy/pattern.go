@@ -49,6 +49,9 @@ func parsePattern(text string, wildcards bool) (pattern, error) {
 		case name == "" || strings.ContainsAny(name, "${'"):
 			return nil, errors.New("${" + name + "} is not a variable; variables with a default value are not supported")
 		default:
+			if err := checkName(name); err != nil {
+				return nil, err
+			}
 			parsed = append(parsed, segment{symbols, name})
 			symbols = nil
 		}

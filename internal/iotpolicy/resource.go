@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// parseResource parses an ARN of AWS IoT, or the * that stands for all of them, and
-// returns the pattern of the part after the account, the only part in which variables
-// are allowed (IAM, "reference_policies_variables").
+// parseResource parses an ARN, or the * that stands for all of them, and returns the
+// pattern of the part after the account, the only part in which variables are allowed
+// (IAM, "reference_policies_variables"). The pattern is nil for an ARN of another
+// service: a policy may grant rights there, too, such as to discover a Greengrass core,
+// and they do not matter to an MQTT client.
 func parseResource(text string) (pattern, error) {
 	if text == "*" {
 		return parsePattern(text, true)
@@ -20,8 +22,12 @@ func parseResource(text string) (pattern, error) {
 	if strings.Contains(partition+service+region+account, "${") {
 		return nil, errors.New("variables are allowed only after the account")
 	}
-	if service != "iot" {
-		return nil, errors.New("the resource does not belong to AWS IoT")
+	switch {
+	case service == "iot":
+		return parsePattern(resource, true)
+	case strings.ContainsAny(service, "*?"):
+		return nil, errors.New("wildcards for the service are not supported")
+	default:
+		return nil, nil
 	}
-	return parsePattern(resource, true)
 }

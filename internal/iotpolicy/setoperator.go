@@ -29,7 +29,7 @@ func parseOperator(name string) (parsed operator, ok bool) {
 	}
 	parsed, ok = operators[base]
 	parsed.set = setOperator(set)
-	return parsed, ok && !parsed.boolean && (parsed.set == forAllValues || parsed.set == forAnyValue)
+	return parsed, ok && !parsed.boolean && !parsed.address && (parsed.set == forAllValues || parsed.set == forAnyValue)
 }
 
 // checkSetOperator refuses a condition without a set operator if its key can have

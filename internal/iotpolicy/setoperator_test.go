@@ -10,18 +10,20 @@ import (
 
 func TestSetOperators(t *testing.T) {
 	const (
-		allTags    = `{"ForAllValues:StringEquals": {"aws:TagKeys": ["environment", "cost-center"]}}`
-		anyTag     = `{"ForAnyValue:StringEquals": {"aws:TagKeys": ["environment", "cost-center"]}}`
-		noneOfOne  = `{"ForAllValues:StringNotLike": {"aws:TagKeys": "key1*"}}`
-		noneOfTwo  = `{"ForAllValues:StringNotLike": {"aws:TagKeys": ["key1*", "key2*"]}}`
-		anyBut     = `{"ForAnyValue:StringNotEquals": {"aws:TagKeys": ["environment", "cost-center"]}}`
-		allIgnored = `{"ForAllValues:StringEqualsIgnoreCase": {"aws:TagKeys": "environment"}}`
-		anyIgnored = `{"ForAnyValue:StringNotEqualsIgnoreCase": {"aws:TagKeys": "environment"}}`
-		allOfNone  = `{"ForAllValues:StringEquals": {"aws:TagKeys": []}}`
-		ofOneValue = `{"StringEquals": {"aws:TagKeys": "environment"}}`
-		notOfOne   = `{"StringNotEquals": {"aws:TagKeys": "environment"}}`
+		allTags    = `{"ForAllValues:StringEquals": {"iot:ConnectAttributes": ["environment", "cost-center"]}}`
+		anyTag     = `{"ForAnyValue:StringEquals": {"iot:ConnectAttributes": ["environment", "cost-center"]}}`
+		noneOfOne  = `{"ForAllValues:StringNotLike": {"iot:ConnectAttributes": "key1*"}}`
+		noneOfTwo  = `{"ForAllValues:StringNotLike": {"iot:ConnectAttributes": ["key1*", "key2*"]}}`
+		anyBut     = `{"ForAnyValue:StringNotEquals": {"iot:ConnectAttributes": ["environment", "cost-center"]}}`
+		allIgnored = `{"ForAllValues:StringEqualsIgnoreCase": {"iot:ConnectAttributes": "environment"}}`
+		anyIgnored = `{"ForAnyValue:StringNotEqualsIgnoreCase": {"iot:ConnectAttributes": "environment"}}`
+		allOfNone  = `{"ForAllValues:StringEquals": {"iot:ConnectAttributes": []}}`
+		ofOneValue = `{"StringEquals": {"iot:DomainName": "environment"}}`
+		notOfOne   = `{"StringNotEquals": {"iot:DomainName": "environment"}}`
 	)
-	tags := func(values ...string) map[string][]string { return map[string][]string{"aws:TagKeys": values} }
+	tags := func(values ...string) map[string][]string {
+		return map[string][]string{"iot:ConnectAttributes": values}
+	}
 	missing := map[string][]string(nil)
 	for _, test := range []struct {
 		name, condition string
@@ -75,15 +77,15 @@ func TestSetOperators(t *testing.T) {
 		{"any but the values, of an empty string", anyBut, tags(""), false},
 		{"all of an empty string are among no values", allOfNone, tags(""), true},
 
-		{"the key in another case", anyTag, map[string][]string{"AWS:tagkeys": {"environment"}}, true},
-		{"without a set operator, a value is not seen", ofOneValue, tags("environment"), false},
-		{"without a set operator, a value is not seen to be equal", notOfOne, tags("environment"), true},
+		{"the key in another case", anyTag, map[string][]string{"IOT:connectattributes": {"environment"}}, true},
+		{"without a set operator, a value is not seen", ofOneValue, map[string][]string{"iot:DomainName": {"environment"}}, false},
+		{"without a set operator, a value is not seen to be equal", notOfOne, map[string][]string{"iot:DomainName": {"environment"}}, true},
 
 		// IAM, "reference_policies_variables", and the first of the pages above:
 		// a key with several values is not a variable.
-		{"a variable beside a wildcard", `{"ForAllValues:StringLike": {"aws:TagKeys": "${iot:ClientId}:*"}}`, tags("client1:a", "client1:b"), true},
-		{"a variable without a value", `{"ForAnyValue:StringLike": {"aws:TagKeys": "${iot:DomainName}*"}}`, tags("client1"), false},
-		{"a key with several values as a variable", `{"StringLike": {"iot:ClientId": "${aws:TagKeys}"}}`, tags("client1"), false},
+		{"a variable beside a wildcard", `{"ForAllValues:StringLike": {"iot:ConnectAttributes": "${iot:ClientId}:*"}}`, tags("client1:a", "client1:b"), true},
+		{"a variable without a value", `{"ForAnyValue:StringLike": {"iot:ConnectAttributes": "${iot:DomainName}*"}}`, tags("client1"), false},
+		{"a key with several values as a variable", `{"StringLike": {"iot:ClientId": "${iot:ConnectAttributes}"}}`, tags("client1"), false},
 
 		{"all of a key with one value", `{"ForAllValues:StringEquals": {"iot:ClientId": "client1"}}`, missing, true},
 		{"all of a key with another value", `{"ForAllValues:StringEquals": {"iot:ClientId": "client2"}}`, missing, false},
@@ -104,10 +106,10 @@ func TestSetOperators(t *testing.T) {
 
 // Evaluating a request must not change it: all requests of a connection share its maps.
 func TestSetOperatorsKeepTheRequest(t *testing.T) {
-	document := parse(t, statements(`{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": "a"}}}`))
-	values := map[string][]string{"aws:TagKeys": {"", "a"}}
+	document := parse(t, statements(`{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"ForAllValues:StringEquals": {"iot:ConnectAttributes": "a"}}}`))
+	values := map[string][]string{"iot:ConnectAttributes": {"", "a"}}
 	assert.True(t, iotpolicy.Allowed([]*iotpolicy.Document{document}, iotpolicy.Request{Action: iotpolicy.Connect, Resource: "client/a", Values: values}))
-	assert.Equal(t, map[string][]string{"aws:TagKeys": {"", "a"}}, values)
+	assert.Equal(t, map[string][]string{"iot:ConnectAttributes": {"", "a"}}, values)
 }
 
 // The documents of "connect-policy", "MQTT persistent sessions policy examples".

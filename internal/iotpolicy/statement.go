@@ -12,7 +12,7 @@ import (
 type statement struct {
 	deny       bool
 	actions    []pattern // in lower case
-	resources  []pattern // of the part of the ARN after the account
+	resources  []pattern // of the part of the ARN after the account; none of other services
 	conditions []condition
 }
 
@@ -56,7 +56,8 @@ func parseStatement(value any) (statement, error) {
 	return statement{effect == "Deny", actions, resources, conditions}, nil
 }
 
-// parsePatterns parses an element that is a string or a list of strings.
+// parsePatterns parses an element that is a string or a list of strings. It leaves out
+// values whose pattern is nil, which match nothing.
 func parsePatterns(members map[string]any, element string, parse func(string) (pattern, error)) ([]pattern, error) {
 	values := oneOrMore(members[element])
 	if len(values) == 0 {
@@ -72,7 +73,9 @@ func parsePatterns(members map[string]any, element string, parse func(string) (p
 		if err != nil {
 			return nil, fmt.Errorf("%s %q: %w", element, text, err)
 		}
-		patterns = append(patterns, parsed)
+		if parsed != nil {
+			patterns = append(patterns, parsed)
+		}
 	}
 	return patterns, nil
 }

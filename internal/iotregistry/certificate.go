@@ -32,6 +32,15 @@ type Certificate struct {
 	ThingName  string   // "" until registered, or if the template has no thing
 	Registered bool     // by RegisterThing
 	Policies   []string // names of the policies that are attached
+
+	// ConnectsFrom is when the first connection is let through, if that is later than the
+	// status allows. Zero: no later.
+	ConnectsFrom time.Time
+
+	// ExclusiveThing means that the certificate can be attached to no other thing, so
+	// that its connections are those of this thing whatever their client ids are
+	// (exclusive-thing).
+	ExclusiveThing bool
 }
 
 // CertificateID returns AWS IoT's id of a certificate: the SHA-256 of its DER form, in

@@ -25,6 +25,9 @@ type CertificateChange struct {
 	ThingName  string
 	Registered bool
 	Policies   []string
+
+	ConnectsFrom   time.Time `json:",omitzero"`
+	ExclusiveThing bool      `json:",omitempty"`
 }
 
 // PolicyChange is a policy whose document came in a template.
@@ -39,6 +42,9 @@ func newCertificateChange(c *Certificate) *CertificateChange {
 		ThingName:  c.ThingName,
 		Registered: c.Registered,
 		Policies:   c.Policies,
+
+		ConnectsFrom:   c.ConnectsFrom,
+		ExclusiveThing: c.ExclusiveThing,
 	}
 }
 
@@ -56,5 +62,8 @@ func (c *CertificateChange) certificate() (*Certificate, error) {
 		ThingName:  c.ThingName,
 		Registered: c.Registered,
 		Policies:   c.Policies,
+
+		ConnectsFrom:   c.ConnectsFrom,
+		ExclusiveThing: c.ExclusiveThing,
 	}, nil
 }

@@ -118,8 +118,8 @@ func TestClaim(t *testing.T) {
 	a := newAccount(t)
 	a.SetClaim("c1a1")
 	require.NoError(t, a.AddTemplate("fleet", `{"Resources":{"p":{"Type":"AWS::IoT::Policy","Properties":{"PolicyName":"a"}}}}`))
-	access, ok := a.Access("c1a1", "device")
-	require.True(t, ok)
+	access, err := a.Access("c1a1", "device")
+	require.NoError(t, err)
 	allowed := func(topic string) bool {
 		return iotpolicy.Allowed(access.Policies, iotpolicy.Request{Action: iotpolicy.Publish, Resource: "topic/" + topic})
 	}
@@ -128,12 +128,12 @@ func TestClaim(t *testing.T) {
 	assert.False(t, allowed("data"))
 
 	require.NoError(t, a.SetStatus("C1A1", iotregistry.Revoked))
-	_, ok = a.Access("c1a1", "device")
-	assert.False(t, ok)
+	_, err = a.Access("c1a1", "device")
+	assert.EqualError(t, err, "the certificate is REVOKED")
 	assert.Error(t, a.Delete("c1a1"), "the account has not issued it")
 	assert.ErrorContains(t, a.SetStatus("c1a1", "PENDING_ACTIVATION"), "cannot be set to")
-	_, ok = a.Access("unknown", "device")
-	assert.False(t, ok)
+	_, err = a.Access("unknown", "device")
+	assert.EqualError(t, err, "the certificate is not known")
 }
 
 func TestAccessOfADevice(t *testing.T) {
@@ -144,8 +144,8 @@ func TestAccessOfADevice(t *testing.T) {
 	wanted.Policies = []iottemplate.Policy{{Name: "connect"}, {Name: "missing"}, {Name: iotregistry.DevicePolicy}}
 	a.register(c, wanted)
 
-	access, ok := a.Access(c.ID, "pump")
-	require.True(t, ok)
+	access, err := a.Access(c.ID, "pump")
+	require.NoError(t, err)
 	assert.Len(t, access.Policies, 3)
 	assert.Equal(t, []string{"missing"}, access.Missing)
 	assert.Equal(t, map[string]string{
@@ -154,8 +154,8 @@ func TestAccessOfADevice(t *testing.T) {
 		"iot:Connection.Thing.ThingName":        "pump",
 		"iot:Connection.Thing.Attributes[site]": "1",
 	}, access.Variables)
-	access, ok = a.Access(c.ID, "another")
-	require.True(t, ok)
+	access, err = a.Access(c.ID, "another")
+	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"iot:ClientId": "another", "iot:Connection.Thing.IsAttached": "false"}, access.Variables)
 }
 
@@ -224,8 +224,8 @@ func TestChangesMakeTheSameRegistry(t *testing.T) {
 	redeemed, err := b.Redeem("pending")
 	require.NoError(t, err)
 	assert.Equal(t, pending.ID, redeemed.ID)
-	access, ok := b.Access(after.ID, "valve")
-	require.True(t, ok)
+	access, err := b.Access(after.ID, "valve")
+	require.NoError(t, err)
 	assert.Empty(t, access.Missing, "the policy came in the template")
 }
 
@@ -241,4 +241,107 @@ func TestTemplates(t *testing.T) {
 	assert.ErrorContains(t, a.AddTemplate("a/b", body), `"a/b" cannot be the name of a template`)
 	assert.ErrorContains(t, a.AddTemplate("fleet", "{}"), "template fleet: ")
 	assert.Equal(t, added, a.Template("fleet"), "it is not replaced by one that fails")
+}
+
+func TestReplayDeletesThings(t *testing.T) {
+	a := iotregistry.New(time.Now)
+	var kept []iotregistry.Change
+	require.NoError(t, a.KeepChanges(func([]iotregistry.Change) error { return nil }, func(c iotregistry.Change) { kept = append(kept, c) }))
+	require.NoError(t, a.Replay(iotregistry.Change{Thing: &iotregistry.Thing{Name: "device"}}))
+	require.NoError(t, a.DeleteThing("device"))
+	require.Equal(t, []iotregistry.Change{{DeletedThing: "device"}}, kept)
+
+	b := iotregistry.New(time.Now)
+	require.NoError(t, b.Replay(iotregistry.Change{Thing: &iotregistry.Thing{Name: "device"}}))
+	require.NoError(t, b.Replay(kept[0]))
+	assert.Empty(t, b.Things())
+}
+
+// deviceOf registers a certificate with a policy.
+func (a *account) deviceOf(token string) iotregistry.Certificate {
+	a.Helper()
+	c := a.issue(token)
+	wanted := activating("pump")
+	wanted.Policies = []iottemplate.Policy{{Name: "inline", Document: connectOnly}}
+	a.register(c, wanted)
+	return c
+}
+
+func TestActivationLag(t *testing.T) {
+	a := newAccount(t)
+	a.SetRules(iotregistry.Rules{ActivationLag: time.Minute})
+	c := a.deviceOf("token")
+	assert.Equal(t, iotregistry.Active, a.Status(c.ID))
+	assert.EqualError(t, a.CanConnect(c.ID), "the certificate has not been active for as long as it takes")
+	a.now = a.now.Add(time.Minute - time.Nanosecond)
+	_, err := a.Access(c.ID, "pump")
+	assert.Error(t, err)
+
+	kept := keptBy(t, a) // by a registry that takes over meanwhile
+	kept.now = a.now
+	assert.Error(t, kept.CanConnect(c.ID))
+	kept.now = a.now.Add(time.Nanosecond)
+	assert.NoError(t, kept.CanConnect(c.ID))
+	a.now = a.now.Add(time.Nanosecond)
+	assert.NoError(t, a.CanConnect(c.ID))
+}
+
+func TestSingleUseTokens(t *testing.T) {
+	a := newAccount(t)
+	a.SetRules(iotregistry.Rules{SingleUseTokens: true})
+	c := a.issue("token")
+	_, err := a.Redeem("token")
+	require.NoError(t, err, "it may be shown as often as it takes to be accepted")
+	a.register(c, activating("pump"))
+	_, err = a.Redeem("token")
+	assert.ErrorIs(t, err, iotregistry.ErrToken)
+	_, err = a.Register(c.ID, activating("pump"), nil)
+	assert.ErrorIs(t, err, iotregistry.ErrToken, "two at the same time")
+	a.now = a.now.Add(2 * time.Hour)
+	assert.Equal(t, iotregistry.Active, a.Status(c.ID))
+}
+
+func TestCertificateWithoutAPolicy(t *testing.T) {
+	a := newAccount(t)
+	c := a.issue("token")
+	wanted := activating("pump")
+	wanted.Policies = nil
+	a.register(c, wanted)
+	assert.EqualError(t, a.CanConnect(c.ID), "the certificate has no policy")
+}
+
+func TestExclusiveThing(t *testing.T) {
+	a := newAccount(t)
+	c := a.issue("token")
+	wanted := activating("pump")
+	wanted.Certificate.ExclusiveThing = true
+	wanted.Policies = []iottemplate.Policy{{Name: "inline", Document: connectOnly}}
+	a.register(c, wanted)
+	for _, registry := range []*account{a, keptBy(t, a)} {
+		access, err := registry.Access(c.ID, "another")
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{
+			"iot:ClientId":                          "another",
+			"iot:Connection.Thing.IsAttached":       "true",
+			"iot:Connection.Thing.ThingName":        "pump",
+			"iot:Connection.Thing.Attributes[site]": "1",
+		}, access.Variables)
+	}
+}
+
+// keptBy returns an account that begins with what another one has kept.
+func keptBy(t *testing.T, a *account) *account {
+	t.Helper()
+	b := newAccount(t)
+	require.NoError(t, a.KeepChanges(func(all []iotregistry.Change) error {
+		for _, change := range all {
+			line, err := json.Marshal(change)
+			require.NoError(t, err)
+			var read iotregistry.Change
+			require.NoError(t, json.Unmarshal(line, &read))
+			require.NoError(t, b.Replay(read))
+		}
+		return nil
+	}, func(iotregistry.Change) {}))
+	return b
 }

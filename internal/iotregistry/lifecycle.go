@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Issue adds a certificate that waits for its registration with token.
@@ -24,13 +25,14 @@ func (r *Registry) Issue(certificate *x509.Certificate, token string) Certificat
 }
 
 // Redeem returns the certificate that a token belongs to. A token is good for its whole
-// lifetime, so that a device whose answer was lost can ask again.
+// lifetime, so that a device whose answer was lost can ask again, unless the [Rules] say
+// otherwise.
 func (r *Registry) Redeem(token string) (Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expireLocked()
 	c := r.certificates.byToken[token]
-	if c == nil {
+	if c == nil || r.spentLocked(c) {
 		return Certificate{}, ErrToken
 	}
 	return c.clone(), nil
@@ -142,6 +144,18 @@ func (r *Registry) DeleteUnused(id string, force bool) error {
 	}
 	r.deleteLocked(c)
 	r.keep(Change{DeletedCertificate: c.ID})
+	return nil
+}
+
+// AddTemporaryClaim adds a claim that can be used for one template until it expires. The
+// registry forgets it then, and does not keep it as a [Change].
+func (r *Registry) AddTemporaryClaim(certificate *x509.Certificate, template string, expires time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, exists := r.templates.byName[template]; !exists {
+		return noSuchTemplate(template)
+	}
+	r.claims.temporary[CertificateID(certificate)] = temporaryClaim{template, expires}
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrToken means that a certificate cannot be registered with this token (any more).
-var ErrToken = errors.New("the certificate ownership token is not known or has expired")
+var ErrToken = errors.New("the certificate ownership token is not known, has expired, or was used")
 
 // Register does to a certificate and its thing what a template says, and returns the
 // name of the thing, which is "" if the template has none. parameters are kept with the
@@ -22,7 +22,7 @@ func (r *Registry) Register(certificateID string, wanted *iottemplate.Registrati
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.certificates.byID[certificateID]
-	if c == nil {
+	if c == nil || r.spentLocked(c) {
 		return "", ErrToken
 	}
 	if c.Registered {
@@ -49,10 +49,20 @@ func (r *Registry) Register(certificateID string, wanted *iottemplate.Registrati
 		r.things.put(thing)
 		c.ThingName = thing.Name
 	}
+	if w := wanted.Certificate; w != nil {
+		c.ExclusiveThing = w.ExclusiveThing
+	}
+	if r.rules.ActivationLag > 0 {
+		c.ConnectsFrom = r.now().Add(r.rules.ActivationLag)
+	}
 	c.Registered, c.Status = true, status
 	r.keep(Change{Certificate: newCertificateChange(c), Thing: thing})
 	return c.ThingName, nil
 }
+
+// spentLocked reports whether the token of a certificate cannot be used any more because
+// it was used.
+func (r *Registry) spentLocked(c *Certificate) bool { return c.Registered && r.rules.SingleUseTokens }
 
 // attachLocked attaches the policies that a template wants to a certificate, in place of
 // those it has. Policies whose documents are in the template are added first.

@@ -21,6 +21,7 @@ type Registry struct {
 	now func() time.Time // decides when tokens expire
 
 	mu           sync.Mutex // guards everything below, and orders calls of keep
+	rules        Rules
 	claims       claims
 	certificates certificates
 	things       things
@@ -43,6 +44,32 @@ func New(now func() time.Time) *Registry {
 		detachments:  make(detachments),
 		keep:         func(Change) {},
 	}
+}
+
+// Rules are what is not known of AWS IoT, or not the same every time, and can therefore
+// be chosen.
+type Rules struct {
+	// ActivationLag is how long after its registration a certificate cannot connect yet,
+	// although it is active.
+	ActivationLag time.Duration
+
+	// SingleUseTokens makes a token that has registered its certificate useless.
+	SingleUseTokens bool
+}
+
+// SetRules replaces the rules, which are all zero at first.
+func (r *Registry) SetRules(rules Rules) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rules = rules
+}
+
+// SetClaim makes the certificate with that id the claim that the account has from the
+// beginning. Its status stays as it is.
+func (r *Registry) SetClaim(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims.id = id
 }
 
 // Certificates returns the certificates in the order in which they were issued, without
@@ -96,4 +123,20 @@ func (r *Registry) expireLocked() {
 		r.things.detach(c.ID)
 	}
 	r.claims.expire(r.now())
+}
+
+// detachLocked makes the detachments that are due.
+func (r *Registry) detachLocked() {
+	for _, d := range r.detachments.due(r.now()) {
+		var change Change
+		if c := r.certificates.byID[d.certificateID]; c != nil && d.policy != "" {
+			c.Policies = without(c.Policies, d.policy)
+			change.Certificate = newCertificateChange(c)
+		}
+		if t := r.things.byName[d.thing]; t != nil {
+			t.CertificateIDs = without(t.CertificateIDs, d.certificateID)
+			change.Thing = t
+		}
+		r.keep(change)
+	}
 }

@@ -15,6 +15,8 @@ const Account = "123456789012"
 // another region.
 const ARN = "arn:aws:iot:us-east-1:" + Account + ":"
 
+func templateARN(name string) string { return ARN + "provisioningtemplate/" + name }
+
 // Template says what to register for a device. Among the parameters is the id of its
 // certificate, [iottemplate.CertificateID]. [iottemplate.Template] is one.
 type Template interface {
@@ -38,6 +40,13 @@ func newTemplates() templates { return templates{byName: make(map[string]templat
 func (s *templates) put(t *ProvisioningTemplate) {
 	v, _ := t.Version(t.Default)
 	s.byName[t.Name] = template{v.parsed, claimPolicy(t.Name), t}
+}
+
+func (s *templates) get(name string) (*ProvisioningTemplate, error) {
+	if t := s.byName[name].managed; t != nil {
+		return t, nil
+	}
+	return nil, noSuchTemplate(name)
 }
 
 var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)

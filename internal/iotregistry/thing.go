@@ -85,35 +85,6 @@ func (s *things) delete(name string) {
 	s.inOrder = slices.DeleteFunc(s.inOrder, func(t *Thing) bool { return t.Name == name })
 }
 
-// Thing returns the thing of that name.
-func (r *Registry) Thing(name string) (Thing, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.expireLocked()
-	t, err := r.things.get(name)
-	if err != nil {
-		return Thing{}, err
-	}
-	return t.clone(), nil
-}
-
-// DeleteThing deletes a thing that no certificate is attached to.
-func (r *Registry) DeleteThing(name string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.expireLocked()
-	t, err := r.things.get(name)
-	if err != nil {
-		return err
-	}
-	if len(t.CertificateIDs) > 0 {
-		return refuse(invalidRequest, "Cannot delete. Thing %s is still attached to one or more principals", name)
-	}
-	r.things.delete(name)
-	r.keep(Change{DeletedThing: name})
-	return nil
-}
-
 // merged returns what a thing becomes when a template asks for the wanted one. The
 // thing itself stays as it is.
 func (s *things) merged(wanted iottemplate.Thing) (*Thing, error) {

@@ -4,6 +4,8 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"fmt"
 
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
@@ -23,17 +25,48 @@ func (s *Service) CreateKeys() (iotregistry.Certificate, *rsa.PrivateKey, *Rejec
 }
 
 // CreateFromCSR issues a certificate for a certificate signing request in PEM form
-// (CreateCertificateFromCsr).
-func (s *Service) CreateFromCSR(csr string) (iotregistry.Certificate, *Rejection) {
+// (CreateCertificateFromCsr). It returns the certificate as the device gets it, too, which
+// with a [Provider] may be a chain. How AWS IoT answers when a provider fails is not
+// documented.
+func (s *Service) CreateFromCSR(csr string) (issued iotregistry.Certificate, text string, rejection *Rejection) {
 	request, err := parseCSR(csr)
 	if err != nil {
-		return iotregistry.Certificate{}, badRequest("InvalidCertificateSigningRequest", err.Error())
+		return iotregistry.Certificate{}, "", badRequest("InvalidCertificateSigningRequest", err.Error())
 	}
-	certificate, err := s.issue(request.PublicKey)
+	if provider := s.settings.Provider; provider != nil {
+		issued, text, err := s.issueWith(provider, request)
+		if err != nil {
+			return iotregistry.Certificate{}, "", &Rejection{
+				StatusCode: 500,
+				Code:       "InternalFailure",
+				Message:    "The certificate provider failed.",
+				Cause:      fmt.Errorf("the certificate provider: %w", err),
+			}
+		}
+		return issued, text, nil
+	}
+	issued, err = s.issue(request.PublicKey)
 	if err != nil {
-		return iotregistry.Certificate{}, badRequest("InvalidCertificateSigningRequest", err.Error())
+		return iotregistry.Certificate{}, "", badRequest("InvalidCertificateSigningRequest", err.Error())
 	}
-	return certificate, nil
+	return issued, CertificatePEM(issued.X509), nil
+}
+
+// issueWith has the provider issue a certificate that waits for its registration, and
+// returns what the provider has returned, too.
+func (s *Service) issueWith(provider Provider, request *x509.CertificateRequest) (iotregistry.Certificate, string, error) {
+	text, err := provider.call(request)
+	if err != nil {
+		return iotregistry.Certificate{}, "", err
+	}
+	certificate, err := firstCertificate(text)
+	if err != nil {
+		return iotregistry.Certificate{}, "", err
+	}
+	if !samePublicKey(certificate, request) {
+		return iotregistry.Certificate{}, "", errors.New("it returned a certificate for another key")
+	}
+	return s.registry.Issue(certificate, newToken()), string(text), nil
 }
 
 // CertificatePEM returns a certificate in PEM form.

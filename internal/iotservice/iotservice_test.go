@@ -6,7 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -31,7 +34,7 @@ func start(t *testing.T, hook iotservice.Hook) (*iotservice.Service, *iotregistr
 			"thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": {"Ref": "ThingName"}}},
 			"certificate": {"Type": "AWS::IoT::Certificate", "Properties": {"CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}}}},
 		"DeviceConfiguration": {"id": {"Ref": "AWS::IoT::Certificate::Id"}}}`))
-	service := iotservice.New(registry, testca.New("root"), hook, nil)
+	service := iotservice.New(registry, iotservice.Settings{CA: testca.New("root"), Now: time.Now, Hook: hook})
 	t.Cleanup(func() {
 		service.Stop()
 		service.Wait()
@@ -51,7 +54,7 @@ func newCSR(t *testing.T) string {
 // register creates a certificate and registers it as the thing a.
 func register(t *testing.T, s *iotservice.Service) (iotservice.Registered, *iotservice.Rejection) {
 	t.Helper()
-	certificate, rejection := s.CreateFromCSR(newCSR(t))
+	certificate, _, rejection := s.CreateFromCSR(newCSR(t))
 	require.Nil(t, rejection)
 	template, rejection := s.Template("fleet")
 	require.Nil(t, rejection)
@@ -75,7 +78,7 @@ func TestCreateKeys(t *testing.T) {
 }
 
 func TestCreateKeysAfterStop(t *testing.T) {
-	service := iotservice.New(iotregistry.New(time.Now), testca.New("root"), nil, nil)
+	service := iotservice.New(iotregistry.New(time.Now), iotservice.Settings{CA: testca.New("root"), Now: time.Now})
 	service.Stop()
 	for range 4 { // a key may still be there
 		if _, _, rejection := service.CreateKeys(); rejection != nil {
@@ -89,7 +92,7 @@ func TestCreateKeysAfterStop(t *testing.T) {
 
 func TestCreateFromCSRRefuses(t *testing.T) {
 	service, registry := start(t, nil)
-	_, rejection := service.CreateFromCSR("no PEM")
+	_, _, rejection := service.CreateFromCSR("no PEM")
 	require.NotNil(t, rejection)
 	assert.Equal(t, 400, rejection.StatusCode)
 	assert.Equal(t, "InvalidCertificateSigningRequest", rejection.Code)
@@ -117,7 +120,7 @@ func TestRegister(t *testing.T) {
 
 func TestDeviceCannotSetItsCertificateID(t *testing.T) {
 	service, registry := start(t, nil)
-	certificate, rejection := service.CreateFromCSR(newCSR(t))
+	certificate, _, rejection := service.CreateFromCSR(newCSR(t))
 	require.Nil(t, rejection)
 	template, rejection := service.Template("fleet")
 	require.Nil(t, rejection)
@@ -178,4 +181,96 @@ func TestHookSeesAndChangesParameters(t *testing.T) {
 	assert.Equal(t, "arn:aws:iot:us-east-1:123456789012:provisioningtemplate/fleet", seen.TemplateARN)
 	assert.Equal(t, registry.Certificates()[0].ID, seen.CertificateID)
 	assert.Equal(t, iotservice.CertificatePEM(registry.Certificates()[0].X509), seen.CertificatePEM)
+}
+
+func TestTokensHaveAWSsForm(t *testing.T) {
+	service, registry := start(t, nil)
+	_, _, rejection := service.CreateFromCSR(newCSR(t))
+	require.Nil(t, rejection)
+	token := registry.Certificates()[0].Token
+	assert.Len(t, token, 464)
+	decoded, err := base64.StdEncoding.DecodeString(token)
+	require.NoError(t, err)
+	var object struct{ Version, Cipher string }
+	require.NoError(t, json.Unmarshal(decoded, &object))
+	assert.NotEmpty(t, object.Cipher)
+}
+
+func TestValidity(t *testing.T) {
+	now := time.Now().Add(100 * 24 * time.Hour) // the clock may have been moved
+	service := iotservice.New(iotregistry.New(time.Now), iotservice.Settings{
+		CA: testca.New("root"), Now: func() time.Time { return now }, Validity: time.Hour,
+	})
+	defer service.Wait()
+	defer service.Stop()
+	issued, _, rejection := service.CreateFromCSR(newCSR(t))
+	require.Nil(t, rejection)
+	assert.WithinDuration(t, now.Add(time.Hour), issued.X509.NotAfter, time.Second)
+	assert.WithinDuration(t, time.Now().Add(-2*time.Minute), issued.X509.NotBefore, time.Minute)
+}
+
+// withProvider makes a service whose certificates come from a provider.
+func withProvider(t *testing.T, provider iotservice.Provider) (*iotservice.Service, *iotregistry.Registry) {
+	t.Helper()
+	registry := iotregistry.New(time.Now)
+	service := iotservice.New(registry, iotservice.Settings{CA: testca.New("root"), Now: time.Now, Provider: provider})
+	t.Cleanup(func() {
+		service.Stop()
+		service.Wait()
+	})
+	return service, registry
+}
+
+func TestCertificateProvider(t *testing.T) {
+	owner := testca.New("the owner's root")
+	var chain string
+	service, registry := withProvider(t, func(request *x509.CertificateRequest) ([]byte, error) {
+		certificate, err := owner.Issue("pump", testca.Validity{NotAfter: time.Now().Add(time.Hour)}, request.PublicKey)
+		if err != nil {
+			return nil, err
+		}
+		chain = iotservice.CertificatePEM(certificate) + iotservice.CertificatePEM(owner.Certificate())
+		return []byte(chain), nil
+	})
+	issued, text, rejection := service.CreateFromCSR(newCSR(t))
+	require.Nil(t, rejection)
+	assert.Equal(t, chain, text, "the device gets what the provider has returned")
+	assert.Equal(t, "pump", issued.X509.Subject.CommonName)
+	assert.Equal(t, iotregistry.CertificateID(issued.X509), issued.ID)
+	assert.Len(t, registry.Certificates(), 1)
+
+	created, _, rejection := service.CreateKeys()
+	require.Nil(t, rejection)
+	assert.Equal(t, "AWS IoT Certificate", created.X509.Subject.CommonName, "the provider is for requests to sign only")
+}
+
+func TestCertificateProviderThatFails(t *testing.T) {
+	owner := testca.New("the owner's root")
+	another := owner.Client("another", testca.Validity{}).Leaf
+	returns := func(text string) iotservice.Provider {
+		return func(*x509.CertificateRequest) ([]byte, error) { return []byte(text), nil }
+	}
+	for name, test := range map[string]struct {
+		provider iotservice.Provider
+		cause    string
+	}{
+		"with an error":              {func(*x509.CertificateRequest) ([]byte, error) { return nil, errors.New("out of order") }, "out of order"},
+		"with a panic":               {func(*x509.CertificateRequest) ([]byte, error) { panic("out of order") }, "it panicked: out of order"},
+		"with nothing":               {returns(""), "did not return certificates in PEM form"},
+		"with text":                  {returns("certificate"), "did not return certificates in PEM form"},
+		"with a key":                 {returns("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "did not return certificates in PEM form"},
+		"with a broken one":          {returns("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "cannot be read"},
+		"with more behind":           {returns(iotservice.CertificatePEM(another) + "more"), "did not return certificates in PEM form"},
+		"with another's certificate": {returns(iotservice.CertificatePEM(another)), "for another key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service, registry := withProvider(t, test.provider)
+			_, _, rejection := service.CreateFromCSR(newCSR(t))
+			require.NotNil(t, rejection)
+			assert.Equal(t, 500, rejection.StatusCode)
+			assert.ErrorContains(t, rejection.Cause, test.cause)
+			assert.NotContains(t, rejection.Message, "out of order")
+			assert.Empty(t, registry.Certificates())
+		})
+	}
 }

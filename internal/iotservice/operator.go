@@ -45,7 +45,7 @@ func (s *Service) make(validity testca.Validity, add func(*x509.Certificate) err
 	if key == nil {
 		return Issued{}, errors.New("the server is closing")
 	}
-	certificate, err := s.ca.Issue(CertificateName, validity, key.Public())
+	certificate, err := s.settings.CA.Issue(CertificateName, validity, key.Public())
 	if err != nil {
 		return Issued{}, err
 	}
@@ -76,7 +76,7 @@ func (s *Service) CertifyCSR(csr, status string) (Issued, error) {
 }
 
 func (s *Service) certify(public crypto.PublicKey, status string) (Issued, error) {
-	certificate, err := s.ca.Issue(CertificateName, testca.Validity{NotBefore: time.Now().Add(-clockSkew)}, public)
+	certificate, err := s.settings.CA.Issue(CertificateName, testca.Validity{NotBefore: time.Now().Add(-clockSkew)}, public)
 	if err != nil {
 		return Issued{}, err
 	}

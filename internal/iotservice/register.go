@@ -39,10 +39,10 @@ func (s *Service) HasHook(template string) bool {
 
 func (s *Service) hookOf(t iotregistry.Usable) fallibleHook {
 	if target := t.Settings.Hook.TargetARN; target != "" {
-		return func(request HookRequest) (HookResponse, error) { return s.account.Invoke(target, request) }
+		return func(request HookRequest) (HookResponse, error) { return s.settings.Account.Invoke(target, request) }
 	}
-	if s.hook != nil {
-		return func(request HookRequest) (HookResponse, error) { return s.hook(request), nil }
+	if s.settings.Hook != nil {
+		return func(request HookRequest) (HookResponse, error) { return s.settings.Hook(request), nil }
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (s *Service) Register(by Caller, t Template, token string, parameters map[s
 		return Registered{}, rejection
 	}
 	if role := t.evaluated.Settings.RoleARN; role != "" {
-		if err := s.account.CheckRole(role); err != nil {
+		if err := s.settings.Account.CheckRole(role); err != nil {
 			return Registered{}, &Rejection{
 				StatusCode: 403,
 				Code:       "AccessDenied",

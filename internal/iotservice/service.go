@@ -7,7 +7,6 @@ package iotservice
 
 import (
 	"crypto"
-	"crypto/rand"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
@@ -26,10 +25,8 @@ const clockSkew = 2 * time.Minute
 // for concurrent use.
 type Service struct {
 	registry *iotregistry.Registry
-	ca       *testca.CA
+	settings Settings
 	keys     *keyPool
-	hook     Hook // of templates that name none
-	account  Account
 	hooks    *hookCaller
 }
 
@@ -43,11 +40,19 @@ type Account interface {
 	CheckRole(arn string) error
 }
 
-// New returns a service that issues certificates from ca. A hook of nil allows
-// everything. account is asked about the roles and hooks that templates name. The caller
-// ends the service with [Service.Stop] and [Service.Wait].
-func New(registry *iotregistry.Registry, ca *testca.CA, hook Hook, account Account) *Service {
-	return &Service{registry: registry, ca: ca, keys: newKeyPool(), hook: hook, account: account, hooks: new(hookCaller)}
+// Settings are what a [Service] is made from.
+type Settings struct {
+	CA       *testca.CA       // issues the certificates
+	Now      func() time.Time // decides when they expire
+	Validity time.Duration    // from Now until then; 0: until the end of 2049
+	Hook     Hook             // of templates that name none; nil: everything is allowed
+	Provider Provider         // issues in place of CA where there is a request to sign; nil: CA does
+	Account  Account          // is asked about the roles and hooks that templates name; nil: they name none
+}
+
+// New returns a service. The caller ends it with [Service.Stop] and [Service.Wait].
+func New(registry *iotregistry.Registry, settings Settings) *Service {
+	return &Service{registry: registry, settings: settings, keys: newKeyPool(), hooks: new(hookCaller)}
 }
 
 // PrepareKey starts making a key for a client that is about to create one.
@@ -67,9 +72,12 @@ func (s *Service) Wait() {
 // issue issues a certificate that waits for its registration.
 func (s *Service) issue(public crypto.PublicKey) (iotregistry.Certificate, error) {
 	validity := testca.Validity{NotBefore: time.Now().Add(-clockSkew)}
-	certificate, err := s.ca.Issue(CertificateName, validity, public)
+	if s.settings.Validity > 0 {
+		validity.NotAfter = s.settings.Now().Add(s.settings.Validity)
+	}
+	certificate, err := s.settings.CA.Issue(CertificateName, validity, public)
 	if err != nil {
 		return iotregistry.Certificate{}, err
 	}
-	return s.registry.Issue(certificate, rand.Text()+rand.Text()), nil
+	return s.registry.Issue(certificate, newToken()), nil
 }

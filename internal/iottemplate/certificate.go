@@ -9,17 +9,20 @@ import (
 type Certificate struct {
 	Status string // "ACTIVE", the default, or "INACTIVE"
 
+	// ExclusiveThing attaches the certificate to its thing exclusively
+	// (API_AttachThingPrincipal, thingPrincipalType).
+	ExclusiveThing bool
+
 	// Override says what becomes of a certificate that already has a status.
 	Override CertificateOverride
 }
 
 type certificateResource struct {
-	status   *text
-	override CertificateOverride
+	status        *text
+	principalType *text
+	override      CertificateOverride
 }
 
-// certificate accepts ThingPrincipalType, as AttachThingPrincipal does, and ignores it:
-// a certificate of this flow is attached to a single thing anyway.
 func (p parser) certificate(place string, properties, overrides any) (*certificateResource, error) {
 	c := &certificateResource{}
 	override, err := parseCertificateOverride(place+".OverrideSettings", overrides)
@@ -44,7 +47,7 @@ func (p parser) certificate(place string, properties, overrides any) (*certifica
 	if c.status, err = p.optional(place, given, "Status", isStatus); err != nil {
 		return nil, err
 	}
-	_, err = p.optional(place, given, "ThingPrincipalType", isPrincipalType)
+	c.principalType, err = p.optional(place, given, "ThingPrincipalType", isPrincipalType)
 	return c, err
 }
 
@@ -58,9 +61,11 @@ func isStatus(status string) error {
 	return fmt.Errorf("must be ACTIVE or INACTIVE, not %s", quoted(status))
 }
 
+const exclusiveThing = "EXCLUSIVE_THING"
+
 func isPrincipalType(text string) error {
 	switch text {
-	case "EXCLUSIVE_THING", "NON_EXCLUSIVE_THING":
+	case exclusiveThing, "NON_EXCLUSIVE_THING":
 		return nil
 	}
 	return fmt.Errorf("must be EXCLUSIVE_THING or NON_EXCLUSIVE_THING, not %s", quoted(text))
@@ -75,5 +80,9 @@ func (c *certificateResource) evaluate(v values) (*Certificate, error) {
 		}
 		status = strings.ToUpper(given)
 	}
-	return &Certificate{Status: status, Override: c.override}, nil
+	principalType, err := c.principalType.orEmpty(v)
+	if err != nil {
+		return nil, err
+	}
+	return &Certificate{Status: status, ExclusiveThing: principalType == exclusiveThing, Override: c.override}, nil
 }

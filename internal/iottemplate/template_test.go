@@ -218,8 +218,9 @@ func TestOnlyWhatIsDeclaredIsRegistered(t *testing.T) {
 	}}`, nil)
 	assert.Equal(t, &iottemplate.Registration{
 		Certificate: &iottemplate.Certificate{
-			Status:   "INACTIVE",
-			Override: iottemplate.CertificateOverride{Status: iottemplate.DoNothing},
+			Status:         "INACTIVE",
+			ExclusiveThing: true,
+			Override:       iottemplate.CertificateOverride{Status: iottemplate.DoNothing},
 		},
 	}, got)
 }

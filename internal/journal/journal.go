@@ -27,8 +27,10 @@ type Journal struct {
 	Template string
 	Renewal  bool // whether the run replaces credentials
 
-	found   []byte // the journal that the run goes on from
-	created string // the certificate that the journal holds in phase created
+	found      []byte  // the journal that the run goes on from
+	created    *record // what the store holds in phase created, or nil
+	current    *record // what the store holds, as far as this run has read or written it
+	refusedFor int64   // see record.RefusedSeconds
 }
 
 // Pending is what a run can go on from.
@@ -37,6 +39,7 @@ type Pending struct {
 	Accepted    bool           // whether AWS has accepted the registration
 	Token       string         // the ownership token, unless it is accepted
 	Issued      time.Time      // when AWS issued the certificate, by the clock of that time
+	Refused     bool           // AWS has refused the registration in words: the certificate is not active
 
 	// Abandoned are the ids of certificates that may be active, and that earlier runs or
 	// this reading gave up.
@@ -45,11 +48,14 @@ type Pending struct {
 	// KeyLabel is the label in a keyring under which an earlier run was about to make
 	// its key, or "".
 	KeyLabel string
+
+	// RefusedFor is how long AWS IoT had refused the device when that was last written.
+	RefusedFor time.Duration
 }
 
 // Read returns what this run can go on from. A journal that it cannot use is set
 // aside, unless it tells no more than the stored credentials, which have the id
-// stored.
+// stored. What is stored was accepted, although the journal may not have come to say so.
 func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	data, err := j.Files.Read(ctx, Name)
 	if err != nil {
@@ -61,38 +67,53 @@ func (j *Journal) Read(ctx context.Context, stored string) (*Pending, error) {
 	r, err := parse(data)
 	switch {
 	case err != nil:
-		return j.setAside(ctx, data, certificateID(data))
+		return j.setAside(ctx, data, credfile.Named(data)...)
 	case r.Phase == phaseProbe:
-		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel}, nil
+		j.refusedFor = r.RefusedSeconds
+		return &Pending{Abandoned: r.Abandoned, KeyLabel: r.KeyLabel, RefusedFor: r.refusedFor()}, nil
 	case j.concerns(r, stored):
-		j.found = data
-		if r.Phase == phaseCreated {
-			j.created = r.credentials.CertificateID
+		j.found, j.current, j.refusedFor = data, r, r.RefusedSeconds
+		p := &Pending{
+			Credentials: r.credentials,
+			Abandoned:   r.credentials.AbandonedCertificateIDs,
+			KeyLabel:    r.credentials.KeyLabel,
+			RefusedFor:  r.refusedFor(),
 		}
-		return &Pending{r.credentials, r.Phase == phaseAccepted, r.Token, r.Issued, r.credentials.AbandonedCertificateIDs, r.credentials.KeyLabel}, nil
+		if r.Phase == phaseAccepted || r.credentials.CertificateID == stored {
+			p.Accepted = true
+			return p, nil
+		}
+		j.created = r
+		p.Token, p.Issued, p.Refused = r.Token, r.Issued, r.Refused
+		return p, nil
 	case r.credentials.CertificateID == stored:
 		return new(Pending), nil
 	default:
-		return j.setAside(ctx, data, r.credentials.CertificateID, r.credentials.AbandonedCertificateIDs...)
+		return j.setAside(ctx, data, givenUp(r.credentials, r.Refused)...)
 	}
+}
+
+// givenUp are the certificates that may be active and that are given up with a journal.
+func givenUp(c *credfile.File, refused bool) []string {
+	if refused {
+		return c.AbandonedCertificateIDs
+	}
+	return append(slices.Clone(c.AbandonedCertificateIDs), c.CertificateID)
 }
 
 // GiveUp sets aside the journal that Read has returned, whose certificate cannot be
 // used.
 func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	data := j.found
-	j.found, j.created = nil, ""
-	given, err := j.setAside(ctx, data, p.Credentials.CertificateID, p.Abandoned...)
+	j.found, j.created, j.current = nil, nil, nil
+	given, err := j.setAside(ctx, data, givenUp(p.Credentials, p.Refused)...)
 	if err == nil {
-		given.KeyLabel = p.KeyLabel
+		given.KeyLabel, given.RefusedFor = p.KeyLabel, p.RefusedFor
 	}
 	return given, err
 }
 
-func (j *Journal) setAside(ctx context.Context, data []byte, certificateID string, abandoned ...string) (*Pending, error) {
-	if certificateID != "" {
-		abandoned = append(slices.Clone(abandoned), certificateID)
-	}
+func (j *Journal) setAside(ctx context.Context, data []byte, abandoned ...string) (*Pending, error) {
 	if err := j.Files.SetAside(ctx, data); err != nil {
 		return nil, err
 	}
@@ -136,33 +157,73 @@ func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := record{Version: version, Phase: phaseProbe, Template: j.Template, Abandoned: abandoned, KeyLabel: keyLabel}
+	probe := &record{Version: version, Phase: phaseProbe, Template: j.Template, RefusedSeconds: j.refusedFor, Abandoned: abandoned, KeyLabel: keyLabel}
 	data, err := probe.marshal()
 	if err != nil {
 		return err
 	}
+	j.current = probe
 	return j.Files.write(ctx, Name, data)
+}
+
+// KeepRefusedFor writes down how long AWS IoT has refused the device, for a run that
+// begins after this one is cut off. A failure to write changes nothing: the old journal
+// stays.
+func (j *Journal) KeepRefusedFor(ctx context.Context, refused time.Duration) {
+	if j.refusedFor = int64(refused / time.Second); j.current == nil {
+		return
+	}
+	j.current.RefusedSeconds = j.refusedFor
+	if data, err := j.current.marshal(); err == nil {
+		_ = j.Files.write(ctx, Name, data)
+	}
 }
 
 // Created writes down a certificate that is about to be registered, once.
 func (j *Journal) Created(ctx context.Context, c *credfile.File, token string, issued time.Time) error {
-	if j.created == c.CertificateID {
+	if j.holds(c.CertificateID) && !j.created.Refused {
 		return nil
 	}
-	err := j.write(ctx, &record{Phase: phaseCreated, Token: token, Issued: issued.UTC(), credentials: c})
+	r := &record{Phase: phaseCreated, Token: token, Issued: issued.UTC(), credentials: c}
+	// The probe is obsolete now, and so is the journal of a certificate whose token was
+	// refused, if there is none that nothing else would name. Its space may be needed.
+	err := j.write(ctx, r, len(c.AbandonedCertificateIDs) == 0)
 	if err == nil {
-		j.created = c.CertificateID
+		j.created = r
 	}
 	return err
 }
 
-// Accepted writes down that AWS has accepted the registration.
-func (j *Journal) Accepted(ctx context.Context, c *credfile.File) error {
-	return j.write(ctx, &record{Phase: phaseAccepted, credentials: c})
+// Refused writes down that AWS refused to register the certificate with that id, in
+// words. A later run need not fear then that it is active.
+func (j *Journal) Refused(ctx context.Context, certificateID string) error {
+	if !j.holds(certificateID) || j.created.Refused {
+		return nil
+	}
+	refused := *j.created
+	refused.Refused = true
+	err := j.write(ctx, &refused, false)
+	if err == nil {
+		j.created = &refused
+	}
+	return err
 }
 
-func (j *Journal) write(ctx context.Context, r *record) error {
-	r.Version, r.Renewal, r.Template = version, j.Renewal, j.Template
+// holds reports whether the store holds that certificate in phase created.
+func (j *Journal) holds(certificateID string) bool {
+	return j.created != nil && j.created.credentials.CertificateID == certificateID
+}
+
+// Accepted writes down that AWS has accepted the registration.
+func (j *Journal) Accepted(ctx context.Context, c *credfile.File) error {
+	return j.write(ctx, &record{Phase: phaseAccepted, credentials: c}, false)
+}
+
+// write writes a record. If there is no room for it beside the old one, that one may be
+// obsolete, and is deleted.
+func (j *Journal) write(ctx context.Context, r *record, obsolete bool) error {
+	r.Version, r.Renewal, r.Template, r.RefusedSeconds = version, j.Renewal, j.Template, j.refusedFor
+	j.current = r
 	data, err := r.marshal()
 	if err != nil {
 		return j.Files.Step(ctx, "writing "+Name, func(context.Context) error { return err })
@@ -170,14 +231,18 @@ func (j *Journal) write(ctx context.Context, r *record) error {
 	store := j.Files.Store
 	return j.Files.persist(ctx, "writing "+Name, func(ctx context.Context) error {
 		err := store.Put(ctx, Name, data)
-		if err == nil || r.Phase != phaseCreated || store.Delete(ctx, Name) != nil {
+		if err == nil || !obsolete || store.Delete(ctx, Name) != nil {
 			return err
 		}
-		// The old content is obsolete, be it the probe or the journal of a
-		// certificate whose token was refused; its space is needed.
 		return store.Put(ctx, Name, data)
 	})
 }
 
 // Drop deletes the journal, when all that it was for is done.
-func (j *Journal) Drop(ctx context.Context) error { return j.Files.Remove(ctx, Name) }
+func (j *Journal) Drop(ctx context.Context) error {
+	err := j.Files.Remove(ctx, Name)
+	if err == nil {
+		j.found, j.created, j.current = nil, nil, nil
+	}
+	return err
+}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -28,6 +27,10 @@ type record struct {
 	Template string    `json:"template"`
 	Token    string    `json:"ownershipToken,omitempty"`
 	Issued   time.Time `json:"issued,omitzero"`
+	Refused  bool      `json:"refused,omitempty"`
+
+	// RefusedSeconds is how long AWS IoT has refused the device by now.
+	RefusedSeconds int64 `json:"refusedSeconds,omitempty"`
 
 	// These two are for phaseProbe, which has no credentials to hold them.
 	Abandoned []string `json:"abandonedCertificateIds,omitempty"`
@@ -41,12 +44,14 @@ const (
 	blockFiller  = "FLEETPROV FILLER"
 	version      = 1
 
-	// probeSize is how many bytes a probe takes in the store, at least: those of a
-	// journal with what AWS gives, an ownership token of 464 characters, a certificate
-	// of 1,224 and an RSA-2048 key of 1,704, and as much again as for two more
-	// certificates of a chain, two roots and 1 kB of device configuration.
-	probeSize = 12 << 10
+	// probeSize is how many bytes a probe takes in the store: as many as three files
+	// with what AWS gives, which are there side by side when a renewal ends. Each is
+	// about 7 KB with an ownership token of 464 characters, a certificate of 1,224, an
+	// RSA-2048 key of 1,704, a root or two and a small configuration.
+	probeSize = 24 << 10
 )
+
+func (r *record) refusedFor() time.Duration { return time.Duration(r.RefusedSeconds) * time.Second }
 
 func (r *record) marshal() ([]byte, error) {
 	text, err := json.Marshal(r)
@@ -68,18 +73,6 @@ func (r *record) marshal() ([]byte, error) {
 func filler(size int) []byte {
 	const lines = 64 + 1 // of base64, for 48 bytes each
 	return pem.EncodeToMemory(&pem.Block{Type: blockFiller, Bytes: make([]byte, max(size, 0)/lines*48)})
-}
-
-// certificateID finds the id of the certificate in a journal that cannot be used, or
-// returns "". A journal that was damaged may name it still.
-func certificateID(data []byte) string {
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			// It is the id of every certificate of AWS IoT.
-			return fmt.Sprintf("%x", sha256.Sum256(block.Bytes))
-		}
-	}
-	return ""
 }
 
 func parse(data []byte) (*record, error) {

@@ -77,9 +77,9 @@ func Same(a, b crypto.PublicKey) bool {
 	return ok && key.Equal(b)
 }
 
-// IsNil reports whether key is nil, or a nil pointer in an interface, which would
-// panic when asked for its public half.
-func IsNil(key crypto.Signer) bool {
+// IsNil reports whether a private key or the public half of one is nil, or a nil pointer
+// in an interface, which would panic when asked for anything.
+func IsNil(key any) bool {
 	value := reflect.ValueOf(key)
 	return key == nil || value.Kind() == reflect.Pointer && value.IsNil()
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/url"
 
@@ -43,6 +44,28 @@ func (e *DialError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what the network, the proxy or TLS said.
 func (e *DialError) Unwrap() error { return e.Err }
+
+// Reached reports whether [Link.Open], which returned err, came as far as the endpoint:
+// a session was opened or refused, or the other side took a connection and closed it
+// or sent an alert. It did not come as far if nothing was connected, if nobody answered
+// the handshake, if the answer was not TLS, or if it was not the endpoint's certificate.
+func Reached(err error) bool {
+	var (
+		dial      *DialError
+		handshake *tlsdial.HandshakeError
+		operation *net.OpError
+	)
+	switch {
+	case !errors.As(err, &dial):
+		return true
+	case !errors.As(err, &handshake):
+		return false
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return true
+	default:
+		return errors.As(err, &operation) && operation.Op != "local error" && !operation.Timeout()
+	}
+}
 
 // Open dials, shakes hands and sends CONNECT. Nothing may follow CONNECT before
 // its CONNACK (AWS developer guide, "mqtt"). Until CONNECT is sent, a failure is a

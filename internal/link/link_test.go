@@ -20,12 +20,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/iotendpoint"
 	"github.com/fleetprov/fleetprov/internal/link"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
 	"github.com/fleetprov/fleetprov/internal/proxy"
 	"github.com/fleetprov/fleetprov/internal/testca"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tlsdial"
 	"github.com/fleetprov/fleetprov/internal/turn"
 )
@@ -83,7 +83,7 @@ func (s *server) connects() []connected {
 // certificate for it.
 func newLink(t *testing.T, codes ...byte) (*link.Link, *server, *tls.Certificate) {
 	t.Helper()
-	listener := pipe.Listen()
+	listener := fleetprovtest.NewPipeListener()
 	return linkTo(t, listener, listener.Dial, codes...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,4 +83,40 @@ func TestCertificatesAreValidInABubble(t *testing.T) {
 		})
 		assert.NoError(t, err)
 	})
+}
+
+// An authority below the root, as public ones are: a server sends the whole chain but for
+// the root, and a client that trusts the root alone accepts it.
+func TestIntermediates(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	root := testca.New("root")
+	upper := root.Public("authority.invalid").Intermediate(pkix.Name{CommonName: "upper"}, key)
+	lower := upper.Intermediate(pkix.Name{CommonName: "lower"}, key)
+	pair := lower.ServerWithKey(key, testca.Validity{}, "localhost")
+
+	require.Len(t, pair.Certificate, 3)
+	assert.Equal(t, lower.Certificate().Raw, pair.Certificate[1])
+	assert.Equal(t, upper.Certificate().Raw, pair.Certificate[2])
+	assert.Equal(t, key.Public(), pair.Leaf.PublicKey)
+	assert.Equal(t, []string{"http://ocsp.authority.invalid"}, pair.Leaf.OCSPServer)
+	between := x509.NewCertPool()
+	between.AddCert(lower.Certificate())
+	between.AddCert(upper.Certificate())
+	chains, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: root.Pool(), Intermediates: between, DNSName: "localhost"})
+	require.NoError(t, err)
+	assert.Len(t, chains[0], 4)
+	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: root.Pool(), DNSName: "localhost"})
+	assert.ErrorAs(t, err, new(x509.UnknownAuthorityError))
+}
+
+func TestKeysOfEveryKindAreKept(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	for _, ca := range []*testca.CA{testca.New("root"), testca.NewRoot(pkix.Name{CommonName: "root"}, rsaKey)} {
+		again, err := testca.Parse(ca.MarshalPEM())
+		require.NoError(t, err)
+		leaf := again.Client("device", testca.Validity{}).Leaf
+		assert.NoError(t, leaf.CheckSignatureFrom(ca.Certificate()))
+	}
 }

@@ -3,6 +3,7 @@ package crash_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +17,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
+	"github.com/fleetprov/fleetprov/internal/testca"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -129,14 +130,15 @@ func (c poweredConn) Read(b []byte) (int, error) {
 type world struct {
 	t        *testing.T
 	server   *fleetprovtest.Server
-	listener *pipe.Listener
+	listener *fleetprovtest.PipeListener
 	flash    *provtest.MemStore
 	claim    *fleetprov.Identity
 	opts     []fleetprov.Option
 }
 
-func newWorld(t *testing.T, opts ...fleetprov.Option) *world {
-	server, listener := provtest.NewPipeServer(t)
+// newWorld makes one. With singleUse AWS takes a token only once.
+func newWorld(t *testing.T, singleUse bool, opts ...fleetprov.Option) *world {
+	server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.SingleUseTokens = singleUse })
 	return &world{t, server, listener, provtest.NewMemStore(), provtest.Claim(t, server), opts}
 }
 
@@ -156,7 +158,7 @@ func (w *world) provisioner(p *power) *fleetprov.Provisioner {
 		return poweredConn{conn, p}, nil
 	}
 	provisioner, err := fleetprov.New(w.server.Endpoint(), provtest.Template, w.claim,
-		append(w.opts, fleetprov.WithDialer(dial), fleetprov.WithGeneratedKey(), fleetprov.WithVerification())...)
+		append(w.opts, fleetprov.WithDialer(dial), fleetprov.WithGeneratedKey(), fleetprov.WithVerification(), fleetprov.WithLogger(nil))...)
 	require.NoError(w.t, err)
 	return provisioner
 }
@@ -188,17 +190,19 @@ func (w *world) active() []string {
 // boots again from what is on the flash, and looks whether all is well.
 func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		torn bool
-		opts []fleetprov.Option
+		name      string
+		torn      bool
+		singleUse bool
+		opts      []fleetprov.Option
 	}{
-		{"whole writes", false, nil},
-		{"torn writes", true, nil},
-		{"pipelined", false, []fleetprov.Option{fleetprov.WithPipelining()}},
+		{"whole writes", false, false, nil},
+		{"torn writes", true, false, nil},
+		{"pipelined", false, false, []fleetprov.Option{fleetprov.WithPipelining()}},
+		{"tokens that can be used once", false, true, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-				w := newWorld(t, test.opts...)
+				w := newWorld(t, test.singleUse, test.opts...)
 				w.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Delay: time.Second}) // the key is made by then
 				p := &power{cutAt: cutAt, torn: test.torn}
 				_, err := w.boot((*fleetprov.Provisioner).Ensure, p)
@@ -209,8 +213,10 @@ func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
 				require.NoError(t, err)
 
 				assert.LessOrEqual(t, len(w.server.Certificates()), 2, "no boot asks for more than one")
-				if test.torn {
-					// A journal torn behind RegisterThing is an answer lost.
+				if test.torn || test.singleUse {
+					// Between RegisterThing and the journal that says so, the answer is
+					// lost: with a token that can be used again the registration is
+					// repeated, otherwise the device is given another certificate.
 					assert.Contains(t, w.active(), again.CertificateID)
 					assert.LessOrEqual(t, len(w.active()), 2)
 				} else {
@@ -227,13 +233,119 @@ func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
 	}
 }
 
+// lostAnswer is an answer to RegisterThing that never comes, and then a token that is
+// not good any more.
+var lostAnswer = []fleetprovtest.Fault{
+	{Disconnect: true},
+	{Reject: &fleetprovtest.Rejection{StatusCode: 400, Code: "InvalidCertificateOwnershipToken", Message: "The token has been used"}},
+}
+
+// TestALostAnswerSurvivesEveryPowerCut: whatever is active and is not the device's is
+// named, so that an operator can deactivate it.
+func TestALostAnswerSurvivesEveryPowerCut(t *testing.T) {
+	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
+		w := newWorld(t, false)
+		for _, fault := range lostAnswer {
+			w.server.Inject(fleetprovtest.OpRegisterThing, fault)
+		}
+		p := &power{cutAt: cutAt}
+		_, err := w.boot((*fleetprov.Provisioner).Ensure, p)
+		if cutAt == 0 {
+			require.NoError(t, err)
+		}
+		again, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+		require.NoError(t, err)
+		w.names(again)
+		if cutAt == 0 {
+			assert.Len(t, w.active(), 2)
+			assert.Len(t, again.AbandonedCertificateIDs, 1)
+		}
+		w.connects(again)
+		stored, err := fleetprov.LoadCredentials(t.Context(), w.flash)
+		require.NoError(t, err)
+		assert.Equal(t, again, stored)
+		return p.instants()
+	})
+}
+
+// TestALostAnswerOfARenewalSurvivesEveryPowerCut: the certificate that was registered
+// is the renewal.
+func TestALostAnswerOfARenewalSurvivesEveryPowerCut(t *testing.T) {
+	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
+		w := newWorld(t, false)
+		first, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+		require.NoError(t, err)
+		for _, fault := range lostAnswer {
+			w.server.Inject(fleetprovtest.OpRegisterThing, fault)
+		}
+		p := &power{cutAt: cutAt}
+		_, err = w.boot((*fleetprov.Provisioner).Renew, p)
+		if cutAt == 0 {
+			require.NoError(t, err)
+		}
+		current, err := fleetprov.LoadCredentials(t.Context(), w.flash)
+		require.NoError(t, err)
+		if current.CertificateID == first.CertificateID {
+			current, err = w.boot((*fleetprov.Provisioner).Renew, new(power))
+			require.NoError(t, err)
+		}
+		assert.NotEqual(t, first.CertificateID, current.CertificateID)
+		assert.Equal(t, first.CertificateID, current.PreviousCertificateID)
+		assert.Empty(t, current.AbandonedCertificateIDs)
+		assert.Equal(t, []string{first.CertificateID, current.CertificateID}, w.active())
+		assert.Equal(t, first.ThingName, current.ThingName)
+		w.connects(current)
+		return p.instants()
+	})
+}
+
+// TestExpiredCredentialsSurviveEveryPowerCut: they stay until others are stored, and
+// after that as previous.pem.
+func TestExpiredCredentialsSurviveEveryPowerCut(t *testing.T) {
+	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
+		w := newWorld(t, false)
+		certificate := testca.New("a device authority").Client("device", testca.Validity{NotAfter: time.Now()})
+		expired := &fleetprov.Credentials{ThingName: "1", CertificateID: "expired", Endpoint: w.server.Endpoint(),
+			CertificatePEM: provtest.PEM("CERTIFICATE", certificate.Certificate[0]), AbandonedCertificateIDs: []string{"earlier"}}
+		require.NoError(t, expired.SetPrivateKey(certificate.PrivateKey.(crypto.Signer)))
+		before, err := expired.MarshalPEM()
+		require.NoError(t, err)
+		w.flash.Files["credentials.pem"] = before
+		<-time.After(time.Minute)
+
+		p := &power{cutAt: cutAt}
+		_, err = w.boot((*fleetprov.Provisioner).Ensure, p)
+		if cutAt == 0 {
+			require.NoError(t, err)
+		}
+		_, err = fleetprov.LoadCredentials(t.Context(), w.flash)
+		require.NoError(t, err, "there is never nothing to boot with")
+		again, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+		require.NoError(t, err)
+		assert.Equal(t, "expired", again.PreviousCertificateID)
+		assert.Equal(t, before, w.flash.Files["previous.pem"])
+		assert.Contains(t, again.AbandonedCertificateIDs, "earlier", "what they named is named still")
+		w.names(again)
+		w.connects(again)
+		stored, err := fleetprov.LoadCredentials(t.Context(), w.flash)
+		require.NoError(t, err)
+		assert.Equal(t, again, stored)
+		return p.instants()
+	})
+}
+
 // TestRenewSurvivesEveryPowerCut does the same for a renewal. At no instant may the
 // device be without credentials that work.
 func TestRenewSurvivesEveryPowerCut(t *testing.T) {
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn writes %v", torn), func(t *testing.T) {
+	for name, test := range map[string]struct{ torn, singleUse bool }{
+		"whole writes":                 {},
+		"torn writes":                  {torn: true},
+		"tokens that can be used once": {singleUse: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			torn, singleUse := test.torn, test.singleUse
 			everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
-				w := newWorld(t)
+				w := newWorld(t, singleUse)
 				first, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
 				require.NoError(t, err)
 				before := bytes.Clone(w.flash.Files["credentials.pem"])
@@ -260,7 +372,11 @@ func TestRenewSurvivesEveryPowerCut(t *testing.T) {
 				assert.NotEqual(t, first.CertificateID, current.CertificateID)
 				assert.Equal(t, first.CertificateID, current.PreviousCertificateID)
 				assert.Equal(t, before, w.flash.Files["previous.pem"])
-				if !torn {
+				if singleUse {
+					assert.Contains(t, w.active(), first.CertificateID)
+					assert.Contains(t, w.active(), current.CertificateID)
+					assert.LessOrEqual(t, len(w.active()), 3, "one whose answer was lost")
+				} else if !torn {
 					assert.Equal(t, []string{first.CertificateID, current.CertificateID}, w.active())
 				}
 				w.connects(current)
@@ -283,6 +399,15 @@ func everyInstant(t *testing.T, try func(t *testing.T, cutAt int) (instants int)
 		})
 	}
 	t.Logf("%d instants", instants)
+}
+
+// names shows that each certificate that is active is the device's, or is named by its
+// credentials.
+func (w *world) names(c *fleetprov.Credentials) {
+	w.t.Helper()
+	for _, id := range w.active() {
+		assert.Contains(w.t, append([]string{c.CertificateID, c.PreviousCertificateID}, c.AbandonedCertificateIDs...), id)
+	}
 }
 
 // connects shows that the endpoint takes the credentials: it provisions with them.

@@ -17,32 +17,38 @@ import (
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
-// flows are the ways to provision that are measured. The names are those of the table
-// in docs/figures.md.
+// flows are the ways to provision that are measured, with the kinds of claims. The names
+// are those of the table in docs/figures.md.
 var flows = []struct {
-	name   string
-	config *tls.Config
-	opts   []fleetprov.Option
+	name      string
+	smallKeys bool // the claim's key is one on P-256, which only its owner can have made
+	config    *tls.Config
+	opts      []fleetprov.Option
 }{
-	{"keys", nil, nil},
-	{"keys-pipelined", nil, []fleetprov.Option{fleetprov.WithPipelining()}},
-	{"keys-CBOR", nil, []fleetprov.Option{fleetprov.WithCBOR()}},
-	{"CSR", nil, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
-	{"CSR-pipelined", nil, []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPipelining()}},
-	{"CSR-CBOR", nil, []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()}},
-	{"CSR-without-post-quantum-key-share", &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
-	{"CSR-TLS-1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
+	{"keys", false, nil, nil},
+	{"keys-pipelined", false, nil, []fleetprov.Option{fleetprov.WithPipelining()}},
+	{"keys-CBOR", false, nil, []fleetprov.Option{fleetprov.WithCBOR()}},
+	{"keys-P-256-claim", true, nil, nil},
+	{"CSR", false, nil, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
+	{"CSR-pipelined", false, nil, []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPipelining()}},
+	{"CSR-CBOR", false, nil, []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithCBOR()}},
+	{"CSR-P-256-claim", true, nil, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
+	{"CSR-without-post-quantum-key-share", false, &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
+	{"CSR-TLS-1.2", false, &tls.Config{MaxVersion: tls.VersionTLS12}, []fleetprov.Option{fleetprov.WithGeneratedKey()}},
 }
 
 // BenchmarkProvision provisions a device by each flow, against an endpoint in
-// another process whose certificate is a small one, on P-256 and without
-// intermediates. It reports the round trips from the dial to the credentials, as in
+// another process that sends as much as AWS IoT does. It reports the round trips from the dial to the credentials, as in
 // TestRoundTrips; the bytes that the device sends (up) and receives (down), in TCP
 // (wire) and inside TLS (mqtt); and the allocations of the device alone.
 func BenchmarkProvision(b *testing.B) {
-	server := startServerProcess(b)
+	process := startServerProcess(b)
 	for _, flow := range flows {
 		b.Run(flow.name, func(b *testing.B) {
+			server := process
+			if !flow.smallKeys {
+				server = process.withRSAClaim(b)
+			}
 			opts := slices.Concat(flow.opts, []fleetprov.Option{fleetprov.WithTLSConfig(flow.config), fleetprov.WithMaxAttempts(1)})
 			trips := benchmarkRoundTrips(b, flow.config, flow.opts...)
 			mqttUp, mqttDown := server.insideTLS(b, opts...)

@@ -24,9 +24,13 @@ func TestPrintedBytesAndRoundTrips(t *testing.T) {
 	needPrintedGo(t)
 	rows := table(t, "docs/figures.md", "| flow | options | round trips |")
 	require.Len(t, rows, len(flows))
-	server := startServerProcess(t)
+	process := startServerProcess(t)
 	for _, flow := range flows {
 		t.Run(flow.name, func(t *testing.T) {
+			server := process
+			if !flow.smallKeys {
+				server = process.withRSAClaim(t)
+			}
 			row := rows[flow.name]
 			require.Len(t, row, 6)
 			opts := slices.Concat(flow.opts, []fleetprov.Option{fleetprov.WithTLSConfig(flow.config), provtest.OneAttempt})

@@ -11,12 +11,12 @@ import (
 // iteration are what it takes to run all devices, and the endpoint with them.
 func BenchmarkFleetAtPowerOn(b *testing.B) {
 	const devices = 1_000
-	for _, closes := range []bool{false, true} {
-		b.Run(fmt.Sprintf("closes=%v", closes), func(b *testing.B) {
+	for _, answered := range []bool{false, true} {
+		b.Run(fmt.Sprintf("answered=%v", answered), func(b *testing.B) {
 			var runs []fleetRun
 			// A bubble needs a test around it.
 			test := testing.InternalTest{Name: b.Name(), F: func(t *testing.T) {
-				runs = append(runs, fleet{devices: devices, createRate: registerRate, closes: closes}.powerOn(t))
+				runs = append(runs, fleet{devices: devices, createRate: registerRate, answered: answered}.powerOn(t))
 			}}
 			all := func(string, string) (bool, error) { return true, nil }
 			b.ReportAllocs()
@@ -38,14 +38,9 @@ func BenchmarkFleetAtPowerOn(b *testing.B) {
 			}
 			mean("x-quota", func(r fleetRun) float64 { return r.within(100).Seconds() / fleetQuota(devices).Seconds() })
 			mean("creates/device", func(r fleetRun) float64 { return r.perDevice(r.creates) })
-			mean("connections/device", func(r fleetRun) float64 {
-				sum := 0
-				for _, n := range r.connections() {
-					sum += n
-				}
-				return r.perDevice(sum)
-			})
+			mean("connections/device", fleetRun.connectionsPerDevice)
 			mean("peak-connections/s", func(r fleetRun) float64 { return float64(r.peak()) })
+			mean("s-over-500-connections", func(r fleetRun) float64 { return float64(r.crowded()) })
 		})
 	}
 }

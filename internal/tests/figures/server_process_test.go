@@ -26,8 +26,9 @@ type serverProcess struct {
 	stdin    io.Writer
 	stdout   *bufio.Scanner
 	endpoint string
-	pfx      []byte
+	pfx      []byte // of the claim
 	claim    *fleetprov.Identity
+	rsaPFX   []byte // of one with an RSA key, see [serverProcess.withRSAClaim]
 }
 
 const serverOrder = "FLEETPROV_TEST_SERVE"
@@ -42,10 +43,21 @@ func TestServerProcess(t *testing.T) {
 	defer server.Close()
 	fmt.Println(server.Endpoint())
 	fmt.Println(base64.StdEncoding.EncodeToString(server.ClaimPFX(provtest.Password)))
+	fmt.Println(base64.StdEncoding.EncodeToString(rsaClaimPFX(t, server)))
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		memory, _ := inUse()
 		fmt.Println(memory)
 	}
+}
+
+// rsaClaimPFX returns a claim with a certificate and a key that the endpoint has made: an
+// owner has claims made in the same way, by CreateKeysAndCertificate, so their keys are
+// RSA-2048.
+func rsaClaimPFX(t *testing.T, server *fleetprovtest.Server) []byte {
+	t.Helper()
+	pfx, err := provtest.Provisioned(t, server).EncodePFX(provtest.Password)
+	require.NoError(t, err)
+	return pfx
 }
 
 // startServerProcess starts an endpoint that ends with the benchmark.
@@ -64,12 +76,24 @@ func startServerProcess(t testing.TB) serverProcess {
 	})
 	server := serverProcess{stdin: stdin, stdout: bufio.NewScanner(stdout)}
 	server.endpoint = server.line(t)
-	server.pfx, err = base64.StdEncoding.DecodeString(server.line(t))
+	pfx, err := base64.StdEncoding.DecodeString(server.line(t))
 	require.NoError(t, err)
-	server.claim, err = fleetprov.ParsePFX(server.pfx, provtest.Password)
+	server.rsaPFX, err = base64.StdEncoding.DecodeString(server.line(t))
 	require.NoError(t, err)
-	return server
+	return server.with(t, pfx)
 }
+
+// with returns the same endpoint for clients with another claim.
+func (s serverProcess) with(t testing.TB, pfx []byte) serverProcess {
+	t.Helper()
+	claim, err := fleetprov.ParsePFX(pfx, provtest.Password)
+	require.NoError(t, err)
+	s.pfx, s.claim = pfx, claim
+	return s
+}
+
+// withRSAClaim is for clients with a claim as AWS makes it.
+func (s serverProcess) withRSAClaim(t testing.TB) serverProcess { return s.with(t, s.rsaPFX) }
 
 func (s serverProcess) line(t testing.TB) string {
 	t.Helper()

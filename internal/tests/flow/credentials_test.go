@@ -308,7 +308,7 @@ func TestPFXWithAChain(t *testing.T) {
 	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
 	require.NoError(t, err)
 	_, err = provisioner.Provision(provtest.Context(t), nil)
-	require.ErrorIs(t, err, fleetprov.ErrNotAuthorized, "the server has not issued this certificate")
+	require.ErrorIs(t, err, fleetprov.ErrClosedOnConnect, "the server has not issued this certificate")
 	assert.Equal(t, []string{"AWS IoT Certificate", "Private Intermediate"}, sent.names())
 
 	credentials.CertificatePEM = append(credentials.CertificatePEM, provtest.PEM("CERTIFICATE", []byte("damaged"))...)

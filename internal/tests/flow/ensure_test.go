@@ -21,7 +21,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -298,7 +297,7 @@ func TestAJournalOlderThanAnHourStartsOverAfterAny400(t *testing.T) {
 func TestTheJournalIsWrittenOncePerPhase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, provisioner := provtest.OnPipes(t)
-		for range 5 {
+		for range 2 {
 			server.Inject(fleetprovtest.OpRegisterThing, throttled)
 		}
 		store := provtest.NewMemStore()
@@ -312,6 +311,40 @@ func TestTheJournalIsWrittenOncePerPhase(t *testing.T) {
 		_, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"pending.pem", "pending.pem", "pending.pem", "credentials.pem"}, writes, "the proof, created, accepted, and the credentials")
+	})
+}
+
+// A watchdog that restarts the device every minute does not make it try twice a minute:
+// the store holds how long AWS IoT has refused it.
+func TestADeviceThatRestartsEveryMinuteWaitsAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		for range 1000 {
+			server.Inject(fleetprovtest.OpCreateKeysAndCertificate, throttled)
+		}
+		store := provtest.NewMemStore()
+		writes := 0
+		store.Fail = func(op, name string) error {
+			if op == "put" {
+				writes++
+			}
+			return nil
+		}
+		connections := func() int { return count(server, fleetprovtest.OpConnect) }
+		var inTheFirstTen int
+		for minute := range 120 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, err := provisioner.Ensure(ctx, store, nil)
+			require.Error(t, err)
+			<-ctx.Done()
+			cancel()
+			if minute == 9 {
+				inTheFirstTen = connections()
+			}
+		}
+		assert.Less(t, (connections()-inTheFirstTen)/11, inTheFirstTen, "ten minutes of the rest bring fewer than the first ten")
+		assert.LessOrEqual(t, connections(), 160)
+		assert.LessOrEqual(t, writes, 2*120, "one proof a run, and at most one more")
 	})
 }
 
@@ -337,7 +370,7 @@ func TestAJournalOfAnotherEndpointIsNotUsed(t *testing.T) {
 		server, provisioner := provtest.OnPipes(t)
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
-		another, err := fleetprov.New("localhost:8884", provtest.Template, provtest.Claim(t, server), fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		another, err := fleetprov.New("localhost:8884", provtest.Template, provtest.Claim(t, server), fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		_, err = another.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
@@ -419,7 +452,7 @@ func TestRenewWithTheDevicesOwnIdentity(t *testing.T) {
 		require.NoError(t, err)
 		seen := len(server.Requests())
 
-		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		renewed, err := renewer.Renew(t.Context(), store, parameters)
 		require.NoError(t, err)
@@ -627,7 +660,7 @@ func TestAJournalOfAnotherTemplateIsNotUsed(t *testing.T) {
 			"Properties":{"CertificateId":{"Ref":"AWS::IoT::Certificate::Id"},"Status":"Active"}}}}`))
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
-		other, err := fleetprov.New(server.Endpoint(), "other-template", provtest.Claim(t, server), provtest.OneAttempt, fleetprov.WithDialer(server.Listener.(*pipe.Listener).Dial))
+		other, err := fleetprov.New(server.Endpoint(), "other-template", provtest.Claim(t, server), provtest.OneAttempt, fleetprov.WithDialer(server.Listener.(*fleetprovtest.PipeListener).Dial))
 		require.NoError(t, err)
 		_, err = other.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)

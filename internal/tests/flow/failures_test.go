@@ -3,8 +3,10 @@ package flow_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -402,6 +404,7 @@ func TestClaimsThatTheServerRefuses(t *testing.T) {
 			t.Run(tls.VersionName(version)+" "+name, func(t *testing.T) {
 				server := fleetprovtest.NewUnstartedServer()
 				server.TLS = &tls.Config{MaxVersion: version}
+				server.Refusal = fleetprovtest.RefuseInHandshake // with an alert, which may overtake the client
 				server.Start()
 				defer server.Close()
 				identity, err := fleetprov.NewIdentity(claim)
@@ -415,6 +418,50 @@ func TestClaimsThatTheServerRefuses(t *testing.T) {
 					assert.False(t, fleetprov.Retryable(err))
 					assert.Contains(t, err.Error(), "registered and active")
 				}
+			})
+		}
+	}
+}
+
+// What AWS IoT says in words is final. A close without a word has many causes, of which some
+// pass, such as a claim that an operator activates tomorrow.
+func TestFacesOfARefusal(t *testing.T) {
+	denied := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-1:123456789012:client/another"}}`
+	for refusal, face := range map[fleetprovtest.Refusal]struct {
+		is    error
+		final bool
+	}{
+		fleetprovtest.RefuseByClosing:   {fleetprov.ErrClosedOnConnect, false},
+		fleetprovtest.RefuseByConnack:   {fleetprov.ErrNotAuthorized, true},
+		fleetprovtest.RefuseInHandshake: {fleetprov.ErrNotAuthorized, true},
+	} {
+		for name, cause := range map[string]struct {
+			policy      string
+			deactivated bool
+		}{
+			"an inactive claim":                          {"", true},
+			"a client id that the policy does not allow": {denied, false},
+		} {
+			t.Run(fmt.Sprint(name, " ", refusal), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) {
+						s.Refusal, s.ClaimPolicy = refusal, cause.policy
+					})
+					if cause.deactivated {
+						id := sha256.Sum256(server.ClaimCertificate().Leaf.Raw)
+						require.NoError(t, server.UpdateCertificate(hex.EncodeToString(id[:]), fleetprovtest.StatusInactive))
+					}
+					want := face
+					if refusal == fleetprovtest.RefuseInHandshake && !cause.deactivated {
+						want.is, want.final = fleetprov.ErrClosedOnConnect, false // the handshake knows no client id
+					}
+					_, err := provtest.NewProvisioner(t, server, provtest.OneAttempt, fleetprov.WithDialer(listener.Dial)).Provision(t.Context(), nil)
+					assertOp(t, fleetprovtest.OpConnect, err)
+					assert.ErrorIs(t, err, want.is)
+					assert.Equal(t, !want.final, fleetprov.Retryable(err))
+					assert.Equal(t, !want.final, errors.Is(err, fleetprov.ErrConnectionLost))
+					assert.Equal(t, want.final, errors.Is(err, fleetprov.ErrNotAuthorized))
+				})
 			})
 		}
 	}

@@ -106,7 +106,7 @@ func TestRootsOfThePFXNeverTravelInTheClientChain(t *testing.T) {
 	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claim, fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
 	require.NoError(t, err)
 	_, err = provisioner.Provision(provtest.Context(t), nil)
-	require.ErrorIs(t, err, fleetprov.ErrNotAuthorized, "the server has not issued this claim")
+	require.ErrorIs(t, err, fleetprov.ErrClosedOnConnect, "the server has not issued this claim")
 	assert.Equal(t, []string{"AWS IoT Certificate", "Private Intermediate"}, sent.names())
 
 	require.Len(t, provtest.Claim(t, server).Roots(), 1)

@@ -21,7 +21,6 @@ import (
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/testca"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -142,6 +141,40 @@ func TestTheFirstRepeatIsQuick(t *testing.T) {
 			require.NoError(t, err)
 			assert.Less(t, time.Since(began), 10*time.Second)
 			assert.Positive(t, time.Since(began))
+		})
+	}
+}
+
+func TestTheLongestWaitIn12Hours(t *testing.T) {
+	refused := fleetprovtest.Fault{Disconnect: true}
+	for _, test := range []struct {
+		what    string
+		refused fleetprovtest.Op
+		opts    []fleetprov.Option
+		from    time.Duration
+		to      time.Duration
+	}{
+		{"goes on growing without a certificate", fleetprovtest.OpCreateCertificateFromCSR, nil, 20 * time.Minute, 4 * time.Hour},
+		{"goes on growing when connections are refused", fleetprovtest.OpConnect, nil, 20 * time.Minute, 4 * time.Hour},
+		{"is a part of the token's life with a certificate", fleetprovtest.OpRegisterThing, nil, 5 * time.Minute, 15 * time.Minute},
+		{"is the maximum, if there is one", fleetprovtest.OpConnect, []fleetprov.Option{fleetprov.WithBackoff(2*time.Second, time.Minute)}, 20 * time.Second, time.Minute},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var longest time.Duration
+				progress := func(_ context.Context, p fleetprov.Progress) { longest = max(longest, p.Wait) }
+				server, provisioner := provtest.OnPipes(t, append(test.opts, fleetprov.WithGeneratedKey(), fleetprov.WithProgress(progress))...)
+				for range 10_000 {
+					server.Inject(test.refused, refused)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 12*time.Hour)
+				defer cancel()
+				_, err := provisioner.Provision(ctx, nil)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.ErrorIs(t, err, fleetprov.ErrConnectionLost)
+				assert.GreaterOrEqual(t, longest, test.from)
+				assert.LessOrEqual(t, longest, test.to)
+			})
 		})
 	}
 }
@@ -390,7 +423,7 @@ func TestAServiceThatIsDownForAnHour(t *testing.T) {
 		var lastHalf int
 		server := fleetprovtest.NewUnstartedServer()
 		server.Listener.Close()
-		listener := pipe.Listen()
+		listener := fleetprovtest.NewPipeListener()
 		server.Listener = listener
 		server.Start()
 		t.Cleanup(server.Close)

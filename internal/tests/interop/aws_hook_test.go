@@ -168,9 +168,13 @@ func TestAWSProvisioningHook(t *testing.T) {
 	assert.Equal(t, "device-0001", released.ThingName)
 }
 
+// The hook decides by the certificate, so it holds where a device may use any client id.
 func TestAWSRotationHook(t *testing.T) {
 	o := newAWSOperator(t)
 	o.setUp()
+	o.do("POST", "/policies/fleet-device-policy/version?setAsDefault=true", map[string]any{
+		"policyDocument": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:Connect","Resource":"*"}]}`,
+	})
 	credentials, err := o.provision("0001")
 	require.NoError(t, err)
 	_, err = o.provision("0002")
@@ -178,15 +182,20 @@ func TestAWSRotationHook(t *testing.T) {
 
 	identity, err := credentials.Identity()
 	require.NoError(t, err)
-	renewer, err := fleetprov.New(o.server.Endpoint(), "fleet-rotation-template", identity, provtest.OneAttempt)
-	require.NoError(t, err)
-	for _, thing := range []string{"device-0002", "device-000", "device-0003", ""} {
-		_, err = renewer.Provision(provtest.Context(t), map[string]string{"ThingName": thing})
+	renew := func(clientID string, parameters map[string]string) (*fleetprov.Credentials, error) {
+		renewer, err := fleetprov.New(o.server.Endpoint(), "fleet-rotation-template", identity, provtest.OneAttempt, fleetprov.WithClientID(clientID))
+		require.NoError(t, err)
+		return renewer.Provision(provtest.Context(t), parameters)
+	}
+	for _, thing := range []string{"device-0002", "device-000", "device-0003", "other"} {
+		_, err = renew(thing, map[string]string{"ThingName": thing})
 		requireForbidden(t, err)
 	}
-	_, err = renewer.Provision(provtest.Context(t), map[string]string{"SerialNumber": "0001"})
+	_, err = renew("empty", map[string]string{"ThingName": ""})
 	requireForbidden(t, err)
-	renewed, err := renewer.Provision(provtest.Context(t), map[string]string{"ThingName": "device-0001"})
+	_, err = renew("none", map[string]string{"SerialNumber": "0001"})
+	requireForbidden(t, err)
+	renewed, err := renew("free", map[string]string{"ThingName": "device-0001"})
 	require.NoError(t, err)
 	assert.Equal(t, "device-0001", renewed.ThingName)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/pipe"
 )
 
 const (
@@ -33,11 +32,11 @@ func NewServer(t testing.TB) *fleetprovtest.Server {
 
 // NewPipeServer starts an endpoint inside a bubble, and returns what dials it. It calls
 // configure, if there is one, before it starts the server.
-func NewPipeServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fleetprovtest.Server, *pipe.Listener) {
+func NewPipeServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
 	server.Listener.Close()
-	listener := pipe.Listen()
+	listener := fleetprovtest.NewPipeListener()
 	server.Listener = listener
 	for _, c := range configure {
 		c(server)

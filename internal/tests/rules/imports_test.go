@@ -37,12 +37,6 @@ var (
 // package decides. A package's own tests may always import it.
 var importRules = []importRule{
 	{
-		imported:  "internal/tests/pipe",
-		importers: []string{provided},
-		tests:     anyTests,
-		reason:    "what tests share must not be linked into any program",
-	},
-	{
 		imported: provided,
 		tests:    anyTests,
 		reason:   "what tests share must not be linked into any program",
@@ -60,7 +54,7 @@ var importRules = []importRule{
 	{
 		imported:  "fleetprovtest",
 		importers: []string{"examples/...", provided},
-		tests:     []string{".", "internal/tests/..."},
+		tests:     anyTests,
 		reason:    "the endpoint for tests must not be linked into a device's firmware",
 	},
 	{
@@ -88,13 +82,23 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "internal/iotregistry",
-		importers: []string{"fleetprovtest", "internal/iotservice"},
+		importers: []string{"fleetprovtest", "internal/controlplane", "internal/iotservice"},
 		reason:    "what an account knows of its fleet is for the endpoint for tests and the operations it performs, and must not be linked into a device's firmware",
 	},
 	{
 		imported:  "internal/iotservice",
-		importers: []string{"fleetprovtest"},
+		importers: []string{"fleetprovtest", "internal/controlplane"},
 		reason:    "AWS performs the operations, not the device: the service is part of the endpoint for tests, and must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/controlplane",
+		importers: []string{"fleetprovtest"},
+		reason:    "operators use the control plane, not devices: it is part of the endpoint for tests, and must not be linked into a device's firmware",
+	},
+	{
+		imported:  "internal/pyfunction",
+		importers: []string{"internal/controlplane"},
+		reason:    "it runs programs that came over the network, which only a control plane for tests is asked to do",
 	},
 	{
 		imported:  "internal/statefile",
@@ -243,7 +247,7 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "testing/...",
-		importers: []string{provided, "internal/tests/pipe"},
+		importers: []string{provided},
 		tests:     anyTests,
 		reason:    "package testing brings its flags into every program that links it; fleetprovtest is used outside of tests, too",
 	},
@@ -267,7 +271,7 @@ func TestImportsKeepToTheirRooms(t *testing.T) {
 func TestFoldersOfTestsHoldNothingElse(t *testing.T) {
 	var tests int
 	for _, i := range findImports(t) {
-		if !matchesImport("internal/tests/...", i.importer) || i.importer == provided || i.importer == "internal/tests/pipe" {
+		if !matchesImport("internal/tests/...", i.importer) || i.importer == provided {
 			continue
 		}
 		assert.True(t, i.test, "%s has a file that is not a test: what tests share belongs into %s", i.importer, provided)
@@ -283,11 +287,14 @@ func TestLibraryLinksNothingOfTheTests(t *testing.T) {
 	require.Contains(t, linked, provtest.ModulePath+"/internal/mqttsession")
 	for _, unwanted := range []string{
 		provtest.ModulePath + "/fleetprovtest",
+		provtest.ModulePath + "/examples/...",
 		provtest.ModulePath + "/internal/broker",
+		provtest.ModulePath + "/internal/controlplane",
 		provtest.ModulePath + "/internal/iotpolicy",
 		provtest.ModulePath + "/internal/iotregistry",
 		provtest.ModulePath + "/internal/iotservice",
 		provtest.ModulePath + "/internal/iottemplate",
+		provtest.ModulePath + "/internal/pyfunction",
 		provtest.ModulePath + "/internal/statefile",
 		provtest.ModulePath + "/internal/strictjson",
 		provtest.ModulePath + "/internal/testca",

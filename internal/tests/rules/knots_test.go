@@ -32,8 +32,10 @@ var knotRules = []struct {
 }{
 	{".", 2},
 	{"fleetprovtest", 1},
+	{"internal/controlplane", 1},
 	{"internal/iotregistry", 1},
 	{"internal/iotservice", 1},
+	{"internal/pyfunction", 1},
 	{"internal/statefile", 1},
 }
 

@@ -1,0 +1,31 @@
+package controlplane
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/fleetprov/fleetprov/internal/iotregistry"
+	"github.com/fleetprov/fleetprov/internal/iotservice"
+)
+
+// Account is what the control plane works on besides its own roles and functions.
+type Account struct {
+	Registry *iotregistry.Registry
+	Service  *iotservice.Service
+	Endpoint string // that devices connect to, host:port
+	Now      func() time.Time
+	Logger   *slog.Logger
+
+	// Deactivated is called with the id of a certificate that is not active any more, and why.
+	Deactivated func(certificateID, why string)
+}
+
+// plane is what the operations work on: an account with its roles and functions, each of
+// which guards itself.
+type plane struct {
+	account   Account
+	roles     roles
+	functions functions
+	ctx       context.Context // ends with the control plane
+}

@@ -1,0 +1,95 @@
+package crash_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// Nobody outside AWS knows whether a token can be used again after a registration that
+// succeeded. The device has an identity that works either way. What differs is what
+// becomes of a registration whose answer it never saw.
+func TestWhatBecomesOfAnIdentity(t *testing.T) {
+	const first, second = "the first certificate", "a second certificate"
+	for _, test := range []struct {
+		name           string
+		fault          fleetprovtest.Fault // of RegisterThing in the first boot
+		flashFails     bool                // in the first boot, when the credentials are to be stored
+		reused, single string              // which certificate the device ends with
+		left           int                 // active certificates that no device has, with tokens that can be used once
+	}{
+		{
+			name:   "RegisterThing fails",
+			fault:  fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 500}},
+			reused: first, single: first,
+		},
+		{
+			name:   "RegisterThing succeeds, and its answer is lost with the connection",
+			fault:  fleetprovtest.Fault{Disconnect: true},
+			reused: first, single: second, left: 1,
+		},
+		{
+			name:   "RegisterThing succeeds, and its answer never comes",
+			fault:  fleetprovtest.Fault{Drop: true},
+			reused: first, single: second, left: 1,
+		},
+		{
+			name:       "the answer comes, and the credentials cannot be stored",
+			flashFails: true,
+			reused:     first, single: first,
+		},
+	} {
+		for _, singleUse := range []bool{false, true} {
+			name, want, left := test.name+"; the token can be used again", test.reused, 0
+			if singleUse {
+				name, want, left = test.name+"; the token can be used once", test.single, test.left
+			}
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, singleUse, fleetprov.WithMaxAttempts(1), fleetprov.WithStepTimeout(5*time.Second))
+					w.server.Inject(fleetprovtest.OpRegisterThing, test.fault)
+					if test.flashFails {
+						w.flash.Fail = func(op, name string) error {
+							if op == "put" && name == "credentials.pem" {
+								return errPowerCut
+							}
+							return nil
+						}
+					}
+					_, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+					require.Error(t, err, "the first boot does not get to the end")
+					w.flash.Fail = nil
+
+					again, err := w.bootUntilDone()
+					require.NoError(t, err)
+					got := first
+					if len(w.server.Certificates()) > 1 && again.CertificateID != w.server.Certificates()[0].ID {
+						got = second
+					}
+					assert.Equal(t, want, got)
+					w.connects(again)
+					abandoned := slices.DeleteFunc(w.active(), func(id string) bool { return id == again.CertificateID })
+					assert.Len(t, abandoned, left)
+					require.Len(t, w.server.Things(), 1)
+				})
+			})
+		}
+	}
+}
+
+// bootUntilDone boots once more, and again if that boot does not get to the end.
+func (w *world) bootUntilDone() (credentials *fleetprov.Credentials, err error) {
+	for range 3 {
+		if credentials, err = w.boot((*fleetprov.Provisioner).Ensure, new(power)); err == nil {
+			return credentials, nil
+		}
+	}
+	return nil, err
+}
