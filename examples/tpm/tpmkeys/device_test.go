@@ -31,9 +31,13 @@ func TestTheChipIsChanged(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, first, credentials.KeyLabel)
 
-	_, err = boot(swtpm.New(t))
+	other := swtpm.New(t)
+	_, err = boot(other)
 	require.ErrorIs(t, err, fleetprov.ErrKeyMissing)
 	assert.ErrorContains(t, err, "another TPM has made it")
+	var failure *fleetprov.Error
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, credentials.CertificateID, failure.CertificateID)
 	again, err := boot(chip)
 	require.NoError(t, err, "the old chip is back")
 	assert.Equal(t, credentials.CertificateID, again.CertificateID)
@@ -46,4 +50,13 @@ func TestTheChipIsChanged(t *testing.T) {
 		require.ErrorIs(t, err, fleetprov.ErrKeyMismatch)
 	})
 	assert.Len(t, server.Certificates(), 1, "nothing was asked of AWS")
+
+	t.Run("provisioned anew", func(t *testing.T) {
+		require.NoError(t, disk.Delete(bounded(t), "credentials.pem"))
+		anew, err := boot(other)
+		require.NoError(t, err)
+		assert.NotEqual(t, credentials.CertificateID, anew.CertificateID)
+		_, err = boot(other)
+		require.NoError(t, err)
+	})
 }

@@ -139,7 +139,7 @@ func TestSignatures(t *testing.T) {
 	assert.ErrorContains(t, err, "salt")
 	_, err = ecKey.Sign(rand.Reader, digest256[:31], crypto.SHA256)
 	assert.Error(t, err)
-	requireSigns(t, elliptic)
+	requireSigns(t, ecKey)
 }
 
 func TestAKeyThatIsNotThere(t *testing.T) {
