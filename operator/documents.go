@@ -57,12 +57,21 @@ func (a *Account) template(f Fleet) (string, error) {
 			parameters[name] = parameter
 		}
 		thing := body["Resources"].(map[string]any)["thing"].(map[string]any)
-		before, after, _ := strings.Cut(f.ThingName, "{"+SerialNumber+"}")
-		thing["Properties"].(map[string]any)["ThingName"] = map[string]any{
-			"Fn::Join": []any{"", []any{before, map[string]any{"Ref": SerialNumber}, after}},
-		}
+		thing["Properties"].(map[string]any)["ThingName"] = f.thingNameExpression()
 		f.dropRenewal(body)
 	})
+}
+
+// thingNameExpression is ThingName as a template has it.
+func (f Fleet) thingNameExpression() any {
+	before, after, _ := strings.Cut(f.ThingName, placeholder)
+	var pieces []any
+	for _, piece := range []any{before, map[string]any{"Ref": SerialNumber}, after} {
+		if piece != "" {
+			pieces = append(pieces, piece)
+		}
+	}
+	return map[string]any{"Fn::Join": []any{"", pieces}}
 }
 
 func (a *Account) rotationTemplate(f Fleet) (string, error) {

@@ -17,6 +17,11 @@ import (
 // in its list.
 const SerialNumber = "SerialNumber"
 
+const (
+	placeholder      = "{" + SerialNumber + "}"
+	defaultThingName = "device-" + placeholder
+)
+
 // Fleet describes a fleet: what it is called in the account, and what its devices are given.
 // The zero Fleet is the one of examples/aws.
 type Fleet struct {
@@ -95,7 +100,7 @@ var (
 // complete returns the fleet with its defaults, or all that is wrong with it.
 func (f Fleet) complete() (Fleet, error) {
 	setDefault(&f.Name, "fleet")
-	setDefault(&f.ThingName, "device-{"+SerialNumber+"}")
+	setDefault(&f.ThingName, defaultThingName)
 	setDefault(&f.ClientID, "fleetprov-*")
 	var problems []error
 	if !fleetName.MatchString(f.Name) {
@@ -119,7 +124,7 @@ func setDefault(value *string, standard string) {
 func (f Fleet) check() []error {
 	var problems []error
 	report := func(format string, arguments ...any) { problems = append(problems, fmt.Errorf(format, arguments...)) }
-	before, after, found := strings.Cut(f.ThingName, "{"+SerialNumber+"}")
+	before, after, found := strings.Cut(f.ThingName, placeholder)
 	if !found || !thingText.MatchString(before+after) {
 		report("the thing name %q must have {%s} in it once, and besides it letters, digits, :, _ and -", f.ThingName, SerialNumber)
 	}
@@ -164,7 +169,7 @@ func (n *Names) all() []name {
 
 // thingOf returns the name of the thing of a serial number.
 func (f Fleet) thingOf(serialNumber string) string {
-	return strings.Replace(f.ThingName, "{"+SerialNumber+"}", serialNumber, 1)
+	return strings.Replace(f.ThingName, placeholder, serialNumber, 1)
 }
 
 // checkSerialNumber fails if no thing could have its name from the serial number.

@@ -76,7 +76,7 @@ func (a *Account) provisioning(f Fleet, serials []string) ([]part, error) {
 		role{a, n.HookRole, a.document(f, "hook-role-trust-policy.json")},
 		managedPolicy{a, n.HookRole, "AWSLambdaBasicExecutionRole"},
 		inlinePolicy{a, n.HookRole, n.HookRolePolicy, a.document(f, "hook-role-policy.json")},
-		hook{a, n.ProvisioningHook, n.HookRole, "provisioning_hook", map[string]string{"THING_NAME": f.ThingName}, true},
+		hook{a, n.ProvisioningHook, n.HookRole, "provisioning_hook", f.hookVariables(), true},
 		permission{a, n.ProvisioningHook, n.Template},
 	)
 	if len(serials) > 0 {
@@ -97,4 +97,13 @@ func (a *Account) renewal(f Fleet) ([]part, error) {
 		permission{a, n.RotationHook, n.RotationTemplate},
 		template{a, n.RotationTemplate, body, n.ProvisioningRole, n.RotationHook},
 	}, nil
+}
+
+// hookVariables are the environment of the hook of new devices, which knows the default by
+// itself.
+func (f Fleet) hookVariables() map[string]string {
+	if f.ThingName == defaultThingName {
+		return nil
+	}
+	return map[string]string{"THING_NAME": f.ThingName}
 }
