@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // maxArchive is how much of a function is read: more than any hook has.
@@ -65,26 +66,32 @@ func unzip(data []byte) (archive, error) {
 // fetch downloads an archive from the address that AWS Lambda gives, which is valid for ten
 // minutes and a secret (API_FunctionCodeLocation).
 func (a *Account) fetch(ctx context.Context, address string) (archive, error) {
-	const what = "downloading the function's code"
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, errors.New(what + ": AWS Lambda gave no usable address")
+	data, err := a.download(ctx, address)
+	for attempts := 1; err != nil && attempts < 3 && a.pause(ctx, time.Second) == nil; attempts++ {
+		data, err = a.download(ctx, address)
 	}
-	response, err := a.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, withoutAddress(err))
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: the answer is %s: run it again", what, response.Status)
-	}
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxArchive))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("downloading the function's code: %w", err)
 	}
 	found, err := unzip(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("the function's code: %w", err)
 	}
 	return found, nil
+}
+
+func (a *Account) download(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, errors.New("AWS Lambda gave no usable address")
+	}
+	response, err := a.http.Do(request)
+	if err != nil {
+		return nil, withoutAddress(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the answer is %s", response.Status)
+	}
+	return io.ReadAll(io.LimitReader(response.Body, maxArchive))
 }

@@ -108,6 +108,13 @@ func (f claimFiles) write(claim *Claim, root *x509.Certificate) error {
 	return writeSecret(f.pfx, data)
 }
 
+// WritePFX writes the claim as a PFX to file, and its password, which is drawn at random, to
+// the file of the same name that ends in .password. Only the user can read them. Files that
+// are there are replaced. The root is as for [Claim.PFX].
+func (c *Claim) WritePFX(file string, root *x509.Certificate) error {
+	return claimFiles{file}.write(c, root)
+}
+
 // NewPassword returns a password for a PFX: 26 letters and digits, drawn at random (130 bits).
 func NewPassword() string { return rand.Text() }
 

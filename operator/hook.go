@@ -152,9 +152,20 @@ func (a *Account) updated(ctx context.Context, name string) error {
 	return lambda.NewFunctionUpdatedV2Waiter(a.lambda).Wait(ctx, &lambda.GetFunctionInput{FunctionName: &name}, maxWait)
 }
 
-// changeCode gives a function the code that edit makes of the one that it has. It fails if
-// somebody else changes it at the same time.
+// changeCode gives a function the code that edit makes of the one that it has. It begins anew
+// if somebody else changes the function at the same time.
 func (a *Account) changeCode(ctx context.Context, name string, edit func(archive) archive) error {
+	err := a.tryChange(ctx, name, edit)
+	for attempts := 1; attempts < 3 && isCode(err, "PreconditionFailedException"); attempts++ {
+		err = a.tryChange(ctx, name, edit)
+	}
+	if err != nil {
+		return err
+	}
+	return a.updated(ctx, name)
+}
+
+func (a *Account) tryChange(ctx context.Context, name string, edit func(archive) archive) error {
 	found, err := a.function(ctx, name)
 	if err != nil {
 		return err
@@ -168,13 +179,7 @@ func (a *Account) changeCode(ctx context.Context, name string, edit func(archive
 		return err
 	}
 	_, err = a.lambda.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: &name, ZipFile: code, RevisionId: found.Configuration.RevisionId})
-	if isCode(err, "PreconditionFailedException") {
-		return errors.New("somebody else has just changed the function " + name + ": run it again")
-	}
-	if err != nil {
-		return err
-	}
-	return a.updated(ctx, name)
+	return err
 }
 
 func (h hook) remove(ctx context.Context) error {

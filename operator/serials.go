@@ -90,8 +90,7 @@ func (a *Account) changeList(ctx context.Context, f Fleet, edit func(list []stri
 		return nil, nil
 	}
 	err = a.changeCode(ctx, function, func(deployed archive) archive {
-		var left []string
-		left, changed = edit(listIn(deployed))
+		left, _ := edit(listIn(deployed))
 		slices.Sort(left)
 		deployed[listFile] = strings.Join(left, "\n") + "\n"
 		return deployed
