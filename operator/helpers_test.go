@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
+	"github.com/aws/aws-sdk-go-v2/service/iot/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/stretchr/testify/require"
 
@@ -180,4 +181,11 @@ func whats(plan *operator.Plan) []string {
 		all = append(all, step.String())
 	}
 	return all
+}
+
+func findStatus(t *testing.T, c *cloud, id string, want types.CertificateStatus) {
+	t.Helper()
+	found, err := c.iot.DescribeCertificate(deadline(t), &iot.DescribeCertificateInput{CertificateId: &id})
+	require.NoError(t, err)
+	require.Equal(t, want, found.CertificateDescription.Status)
 }
