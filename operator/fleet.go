@@ -102,10 +102,10 @@ func (f Fleet) complete() (Fleet, error) {
 	setDefault(&f.Name, "fleet")
 	setDefault(&f.ThingName, defaultThingName)
 	setDefault(&f.ClientID, "fleetprov-*")
-	var problems []error
 	if !fleetName.MatchString(f.Name) {
-		problems = append(problems, fmt.Errorf("the fleet's name %q must be 1 to 18 letters, digits, _ and -", f.Name))
+		return Fleet{}, fmt.Errorf("the fleet's name %q must be 1 to 18 letters, digits, _ and -", f.Name)
 	}
+	var problems []error
 	for _, n := range f.Names.all() {
 		setDefault(n.value, f.Name+n.suffix)
 		if !n.pattern.MatchString(*n.value) {

@@ -21,6 +21,9 @@ func (a *Account) SerialNumbers(ctx context.Context, f Fleet) ([]string, error) 
 
 func (a *Account) serialNumbers(ctx context.Context, function string) ([]string, error) {
 	found, err := a.function(ctx, function)
+	if isAbsent(err) {
+		return nil, fmt.Errorf("there is no function %s in %s, which has the list: run setup first, or check the fleet's name: %w", function, a.region, err)
+	}
 	if err != nil {
 		return nil, err
 	}
