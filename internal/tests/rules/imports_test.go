@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -364,8 +365,7 @@ func findImports(t *testing.T) []foundImport {
 			return err
 		}
 		if entry.IsDir() {
-			// What the go command passes over.
-			if name := entry.Name(); file != "." && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+			if file != "." && (isPassedOver(entry.Name()) || isModule(path)) {
 				return filepath.SkipDir
 			}
 			return nil
@@ -395,4 +395,16 @@ func findImports(t *testing.T) []foundImport {
 	})
 	require.NoError(t, err)
 	return found
+}
+
+// isPassedOver reports whether the go command passes over a folder of that name.
+func isPassedOver(name string) bool {
+	return name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")
+}
+
+// isModule reports whether a folder is a module of its own, which has other rules: the
+// examples for hardware import what the library must not.
+func isModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
 }
