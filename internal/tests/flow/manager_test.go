@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,7 @@ type managed struct {
 	*fleetprov.Manager
 	server *fleetprovtest.Server
 	store  *provtest.MemStore
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	claims int // how often the claim was asked for
 }
 
@@ -31,7 +33,7 @@ type managed struct {
 func newManager(t *testing.T, opts ...fleetprov.Option) *managed {
 	t.Helper()
 	server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.CertificateValidity = 30 * day })
-	m := &managed{server: server, store: provtest.NewMemStore()}
+	m := &managed{server: server, store: provtest.NewMemStore(), dial: listener.Dial}
 	m.Manager = &fleetprov.Manager{
 		Endpoint: server.Endpoint(),
 		Template: provtest.Template,
@@ -43,7 +45,7 @@ func newManager(t *testing.T, opts ...fleetprov.Option) *managed {
 		Parameters:      map[string]string{"SerialNumber": "device-1"},
 		RenewTemplate:   provtest.Template,
 		RenewParameters: map[string]string{"SerialNumber": "device-1"},
-		Options: append([]fleetprov.Option{fleetprov.WithDialer(listener.Dial), fleetprov.WithGeneratedKey(),
+		Options: append([]fleetprov.Option{fleetprov.WithDialer(m.dial), fleetprov.WithGeneratedKey(),
 			fleetprov.WithLogger(nil)}, opts...),
 	}
 	return m
