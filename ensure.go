@@ -40,8 +40,8 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // certificate, and that have not expired. Those that have, by the device's clock, are
 // replaced by new ones if one attempt can get them, and returned with the error
 // otherwise: the clock may be what is wrong. Otherwise Ensure locks the store if it is
-// a [Locker], proves that it can be written to before AWS makes anything, and
-// provisions as [Provisioner.Provision] does, with a journal in the store: when the
+// a [Locker], proves with a file of 16 kB that it can be written to before AWS makes
+// anything, and provisions as [Provisioner.Provision] does, with a journal in the store: when the
 // power fails, the next Ensure goes on with the certificate that was issued
 // instead of asking for another.
 //
@@ -423,7 +423,11 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 	if err != nil {
 		return nil, k.run.steps.failed(OpPrepare, err)
 	}
-	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
+	replaced := 0
+	if found.credentials != nil {
+		replaced = len(found.data)
+	}
+	if err := k.journal.Probe(ctx, g.abandoned, label, replaced); err != nil {
 		return nil, err
 	}
 	ended, err := k.useLabel(ctx, label)
