@@ -52,7 +52,7 @@ func buildFootprint(t testing.TB, program string, flags []string, environment ..
 // buildProgram is buildFootprint with no flags but these.
 func buildProgram(t testing.TB, program string, flags []string, environment ...string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), program)
+	binary := filepath.Join(t.TempDir(), program+".exe") // which Windows asks for
 	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{"./testdata/footprint/" + program})...)
 	build.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
 	output, err := build.CombinedOutput()
