@@ -77,7 +77,7 @@ func needTime(t *testing.T, s saving) {
 
 // A firmware with any of the savings is provisioned as one without, and the stub is what
 // it links.
-func TestSmallerFirmwareProvisions(t *testing.T) {
+func TestPrintedSavingsStillProvision(t *testing.T) {
 	server := provtest.NewServer(t)
 	environment := deviceEnvironment(t, server.Endpoint(), server.ClaimPFX(provtest.Password))
 	for _, s := range savings {
