@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
-	"sync"
 
 	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
@@ -182,15 +181,15 @@ func (h *hardware) labelFor(ctx context.Context, found stored, begun string) (la
 // ended has returned, the keyring makes none for this run any more, or hangs.
 func (h *hardware) creation(ctx context.Context, label string, format exchange.Format) (_ exchange.Creation, ended func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	var making sync.Mutex
+	making := make(chan struct{}, 1) // holds one while a key is being made
 	ended = func() {
 		cancel()
-		making.Lock()
-		defer making.Unlock()
+		making <- struct{}{}
+		<-making
 	}
 	return &exchange.OwnKey{Format: format, Key: func() (crypto.Signer, error) {
-		making.Lock()
-		defer making.Unlock()
+		making <- struct{}{}
+		defer func() { <-making }()
 		return makeKey(ctx, h.keyring, label)
 	}}, ended
 }

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -235,6 +236,12 @@ func TestATPMThatHangs(t *testing.T) {
 	case <-bounded(t).Done():
 		require.Fail(t, "the call goes on though its context has ended")
 	}
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(bounded(t), 20*time.Millisecond)
+		defer cancel()
+		_, err := keyring.Key(ctx, first)
+		return err != nil && !strings.Contains(err.Error(), "still busy")
+	}, time.Minute, time.Millisecond, "what was left behind goes on")
 	wake()
 	chip.CutPower(t) // it may have loaded keys that nobody waits for any more
 	requireKey(t, keyring, first, one.Public())
