@@ -82,3 +82,17 @@ func (a *Account) removeCertificate(ctx context.Context, id string) error {
 		return presentOr(err)
 	}, conflicts...)
 }
+
+// status returns the status of a certificate, "" if there is no such certificate.
+func (a *Account) status(ctx context.Context, id string) (types.CertificateStatus, error) {
+	found, err := a.iot.DescribeCertificate(ctx, &iot.DescribeCertificateInput{CertificateId: &id})
+	if err != nil {
+		return "", presentOr(err)
+	}
+	return found.CertificateDescription.Status, nil
+}
+
+func (a *Account) setStatus(ctx context.Context, id string, status types.CertificateStatus) error {
+	_, err := a.iot.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &id, NewStatus: status})
+	return err
+}

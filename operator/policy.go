@@ -5,7 +5,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iot"
-	"github.com/aws/aws-sdk-go-v2/service/iot/types"
 )
 
 // policy is a policy of AWS IoT, for the certificates of devices or claims.
@@ -94,18 +93,4 @@ func (a *Account) certificatesWith(ctx context.Context, policy string) ([]string
 		}
 	}
 	return ids, nil
-}
-
-// status returns the status of a certificate, "" if there is no such certificate.
-func (a *Account) status(ctx context.Context, id string) (types.CertificateStatus, error) {
-	found, err := a.iot.DescribeCertificate(ctx, &iot.DescribeCertificateInput{CertificateId: &id})
-	if err != nil {
-		return "", presentOr(err)
-	}
-	return found.CertificateDescription.Status, nil
-}
-
-func (a *Account) setStatus(ctx context.Context, id string, status types.CertificateStatus) error {
-	_, err := a.iot.UpdateCertificate(ctx, &iot.UpdateCertificateInput{CertificateId: &id, NewStatus: status})
-	return err
 }

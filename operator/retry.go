@@ -26,17 +26,6 @@ func (a *Account) eventually(ctx context.Context, do func() error, codes ...stri
 	return do()
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // onlyThrottled repeats a request only if AWS says that it has not carried it out. It is for
 // operations that would do their work twice.
 type onlyThrottled struct{ aws.Retryer }

@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,33 +12,11 @@ import (
 	"syscall"
 )
 
-// The exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1 // or doctor has found something
-	exitUsage  = 2
-)
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr}))
 }
-
-// terminal is what a command talks to.
-type terminal struct {
-	in       io.Reader
-	out, err io.Writer
-}
-
-// command is one of the commands. Its register declares flags, and returns what runs with
-// them and the arguments behind them.
-type command struct {
-	name, arguments, summary string
-	register                 func(*flag.FlagSet) action
-}
-
-type action func(ctx context.Context, t terminal, arguments []string) error
 
 var commands = []command{
 	{"setup", "", "make what a fleet needs, and a claim; what is there stays", setup},
@@ -52,12 +28,6 @@ var commands = []command{
 	{"retire", "[ID…]", "deactivate certificates that no device needs any more; later, delete them", retire},
 	{"teardown", "", "remove what setup made, and all devices, after asking", teardown},
 }
-
-// errUsage is an error that has been printed.
-var errUsage = errors.New("usage")
-
-// errFound says that there is something to do, which has been printed.
-var errFound = errors.New("found")
 
 func run(ctx context.Context, arguments []string, t terminal) int {
 	if len(arguments) == 0 {
@@ -78,36 +48,6 @@ func run(ctx context.Context, arguments []string, t terminal) int {
 	return exitUsage
 }
 
-func (c command) run(ctx context.Context, arguments []string, t terminal) int {
-	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	flags.SetOutput(t.err)
-	flags.Usage = func() {
-		fmt.Fprintf(t.err, "usage: fleetprov %s\n\n%s.\n\nFlags:\n", strings.TrimSpace(c.name+" [flags] "+c.arguments), strings.ToUpper(c.summary[:1])+c.summary[1:])
-		flags.PrintDefaults()
-	}
-	do := c.register(flags)
-	if err := flags.Parse(arguments); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
-		return exitUsage
-	}
-	err := do(ctx, t, flags.Args())
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.Is(err, errFound):
-		return exitFailed
-	case errors.Is(err, errUsage):
-		fmt.Fprintln(t.err, err)
-		flags.Usage()
-		return exitUsage
-	default:
-		fmt.Fprintf(t.err, "fleetprov %s: %v\n", c.name, err)
-		return exitFailed
-	}
-}
-
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, "usage: fleetprov COMMAND [flags]\n\n")
 	for _, c := range commands {
@@ -115,14 +55,3 @@ func printUsage(w io.Writer) {
 	}
 	fmt.Fprint(w, "\nfleetprov COMMAND -h lists the flags of a command.\n")
 }
-
-// usage is an error of whoever called the command.
-func usage(format string, arguments ...any) error {
-	return fmt.Errorf(format+"%w", append(arguments, silent{})...)
-}
-
-// silent is errUsage without a text.
-type silent struct{}
-
-func (silent) Error() string        { return "" }
-func (silent) Is(target error) bool { return target == errUsage }
