@@ -226,6 +226,11 @@ var (
 	// one that is not the key of the certificate it is wanted for.
 	ErrKeyMissing  = keys.ErrMissing
 	ErrKeyMismatch = keys.ErrMismatch
+
+	// ErrRenewalDue is the cause for which the context of a session of [Manager.Run]
+	// ends when the device's certificate is to be renewed:
+	// errors.Is(context.Cause(ctx), ErrRenewalDue).
+	ErrRenewalDue = errors.New("the device's certificate is to be renewed")
 )
 
 // Retryable reports whether another attempt could succeed where err failed, with nothing

@@ -18,11 +18,6 @@ import (
 	"github.com/fleetprov/fleetprov/internal/turn"
 )
 
-// ErrRenewalDue is the cause for which the context of a session of [Manager.Run] ends
-// when the device's certificate is to be renewed: errors.Is(context.Cause(ctx),
-// ErrRenewalDue).
-var ErrRenewalDue = errors.New("the device's certificate is to be renewed")
-
 // Manager keeps a device's identity for as long as the device lives: it provisions the
 // device once, hands its credentials to a session, renews them in time, and begins a
 // session again when one ends. Its fields are set before its first method is called,

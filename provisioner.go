@@ -12,11 +12,13 @@
 //	// …
 //	credentials, err := provisioner.Ensure(ctx, fleetprov.DirStore("/var/lib/device/identity"), map[string]string{"SerialNumber": "12345"})
 //
-// Most programs need two names: [New], and one of two methods. Firmware calls
-// [Provisioner.Ensure] at every boot: it keeps the credentials in a [Store], and
-// goes on where a power failure cut it off. Programs that keep the result
-// themselves call [Provisioner.Provision]. Package fleetprovtest is an endpoint to
-// try them on without AWS.
+// Firmware uses a [Manager], which does all of it for as long as the device lives:
+// it provisions the device at the first boot, runs its session, and renews its
+// certificate in time. Programs that do more themselves need two names: [New], and
+// one of its methods. [Provisioner.Ensure] is for every boot: it keeps the
+// credentials in a [Store], and goes on where a power failure cut it off.
+// [Provisioner.Provision] is for programs that keep the result themselves. Package
+// fleetprovtest is an endpoint to try them on without AWS.
 package fleetprov
 
 import (
