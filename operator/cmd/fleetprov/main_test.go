@@ -171,3 +171,17 @@ func TestFlagsGoBeforeTheFile(t *testing.T) {
 	assert.Equal(t, "", *loaded.Parameters["B"])
 	assert.True(t, loaded.NoRenewal)
 }
+
+func TestFlagBehindAnArgumentIsRefused(t *testing.T) {
+	s := newShell(t)
+	for _, arguments := range [][]string{
+		{"release", "0001", "-dry-run"},
+		{"serials", "add", "9999", "-name", "x"},
+		{"retire", strings.Repeat("0", 64), "--dry-run"},
+	} {
+		code, _, err := s.run("", arguments...)
+		assert.Equal(t, exitUsage, code, arguments)
+		assert.Contains(t, err, "flags go before the arguments", arguments)
+	}
+	assert.Contains(t, s.succeeds("release", "-dry-run", "--", "-1"), "no thing device--1")
+}
