@@ -112,13 +112,13 @@ func (c command) run(ctx context.Context, arguments []string, t terminal) int {
 }
 
 // checkArguments refuses a flag behind an argument, which package flag takes for an argument.
-// Behind -- anything is an argument.
+// Behind -- anything is an argument, and so is a lone -.
 func checkArguments(all, behind []string) error {
 	if before := len(all) - len(behind); before > 0 && all[before-1] == "--" {
 		return nil
 	}
 	for _, argument := range behind {
-		if strings.HasPrefix(argument, "-") {
+		if len(argument) > 1 && strings.HasPrefix(argument, "-") {
 			return usage("%q comes too late: flags go before the arguments", argument)
 		}
 	}
