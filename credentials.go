@@ -42,7 +42,7 @@ type Credentials struct {
 type privateKey struct{ signer crypto.Signer }
 
 var (
-	errNoKey    = errors.New("fleetprov: the credentials have no private key: if it lives in hardware, give it with SetPrivateKey")
+	errNoKey    = errors.New("fleetprov: the credentials have no private key: if it lives in hardware, give it with UseKeyring or SetPrivateKey")
 	errHardware = errors.New("fleetprov: the private key lives in hardware and cannot be written to a file")
 	errJSON     = errors.New("fleetprov: credentials have no JSON form, which would lose the private key: use MarshalPEM")
 )
@@ -186,7 +186,7 @@ func (c *Credentials) MarshalPEM() ([]byte, error) {
 
 // ParseCredentials reads what [Credentials.MarshalPEM] wrote. Credentials whose
 // key lives in hardware come back without it: give it with
-// [Credentials.SetPrivateKey]. Validity in time is not looked at.
+// [Credentials.UseKeyring] or [Credentials.SetPrivateKey]. Validity in time is not looked at.
 func ParseCredentials(data []byte) (*Credentials, error) {
 	file, err := credfile.Parse(data)
 	if err != nil {
@@ -251,12 +251,27 @@ func (c *Credentials) chain() (*x509.Certificate, [][]byte, error) {
 type stored struct {
 	credentials *Credentials // nil if there are none, or they cannot be read
 	data        []byte       // what they were read from
+	unreadable  error        // why they cannot be read
 	expired     bool         // by the device's clock
 	unverified  bool         // they are to be verified, and may never have been
 }
 
 // isSound reports whether there is nothing left to do.
 func (s *stored) isSound() bool { return s.credentials != nil && !s.expired && !s.unverified }
+
+// lack says what is wrong with them, if they are not sound.
+func (s *stored) lack() string {
+	switch {
+	case s.unreadable != nil:
+		return fmt.Sprintf("the stored credentials cannot be read (%v)", s.unreadable)
+	case s.credentials == nil:
+		return "there are no credentials in the store"
+	case s.expired:
+		return "the stored credentials have expired by this clock"
+	default:
+		return "the stored credentials have not been verified yet"
+	}
+}
 
 // id is the id of the stored certificate, if it can be read.
 func (s *stored) id() string {

@@ -20,7 +20,7 @@ import (
 // neither claim nor network: this is how a provisioned device boots. It fails with
 // an error that wraps [fs.ErrNotExist] if there are none. Credentials whose key
 // lives in hardware come back without it: give it with
-// [Credentials.SetPrivateKey].
+// [Credentials.UseKeyring] or [Credentials.SetPrivateKey].
 func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 	if store == nil {
 		return nil, errors.New("fleetprov: the store is nil")
@@ -39,11 +39,13 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // the network. Sound are credentials that can be read, whose key belongs to the
 // certificate, and that have not expired. Those that have, by the device's clock, are
 // replaced by new ones if one attempt can get them, and returned with the error
-// otherwise: the clock may be what is wrong. Otherwise Ensure locks the store if it is
-// a [Locker], proves with a file of 16 kB that it can be written to before AWS makes
-// anything, and provisions as [Provisioner.Provision] does, with a journal in the store: when the
-// power fails, the next Ensure goes on with the certificate that was issued
-// instead of asking for another.
+// otherwise: the clock may be what is wrong.
+//
+// To get new ones, Ensure locks the store if it is a [Locker], proves with a file of
+// 16 kB that it can be written to before AWS makes anything, and provisions as
+// [Provisioner.Provision] does, with a journal in the store: when the power fails, the
+// next Ensure goes on with the certificate that was issued instead of asking for
+// another.
 //
 // A second active certificate is left behind when a registration was asked for whose
 // answer never came, and its ownership token is refused afterwards (it lives for an
@@ -436,10 +438,12 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 	if err := k.journal.Probe(ctx, g.abandoned, label, replaced); err != nil {
 		return nil, err
 	}
-	if err := k.useLabel(ctx, label); err != nil {
+	ended, err := k.useLabel(ctx, label)
+	if err != nil {
 		return nil, err
 	}
 	c, err := k.run.repeat(ctx)
+	ended()
 	if c == nil {
 		if g.issued != nil && !g.asked {
 			_ = k.journal.Refused(ctx, g.issued.ID) // if it fails, the certificate is named without need
@@ -474,7 +478,7 @@ func (k *keeper) goOn(pending *journal.Pending) error {
 	}
 	g := &k.run.gained
 	g.issued = &exchange.Issued{ID: file.CertificateID, Chain: file.Chain, Leaf: leaf, Key: file.Key, Token: pending.Token}
-	g.issuedAt, g.asked = pending.Issued, !pending.Refused
+	g.issuedAt, g.asked, g.keyLabel = pending.Issued, !pending.Refused, file.KeyLabel
 	return nil
 }
 
@@ -537,7 +541,7 @@ func (k *keeper) stored(ctx context.Context) (stored, error) {
 	}
 	file, err := credfile.Parse(data)
 	if err != nil {
-		return stored{data: data}, nil
+		return stored{data: data, unreadable: err}, nil
 	}
 	if err := k.hardware.giveKey(ctx, file); err != nil {
 		return stored{}, keyFailure(file, fmt.Errorf("%s: %w", credentialsName, err))
@@ -572,21 +576,24 @@ func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
 }
 
 // useLabel makes the run make its key under label, if it makes one in a keyring. The
-// credentials of previous.pem go before their key does.
-func (k *keeper) useLabel(ctx context.Context, label string) error {
+// credentials of previous.pem go before their key does. The caller calls ended when the
+// run needs no key any more.
+func (k *keeper) useLabel(ctx context.Context, label string) (ended func(), err error) {
 	if label == "" {
-		return nil
+		return func() {}, nil
 	}
-	k.run.gained.keyLabel = label
-	k.run.gained.creation = k.hardware.creation(ctx, label, k.run.p.options.format)
 	data, err := k.journal.Files.Read(ctx, previousName)
-	if err != nil || data == nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	if previous, err := credfile.Parse(data); err != nil || previous.KeyLabel != label {
-		return nil
+	if previous, err := credfile.Parse(data); err == nil && previous.KeyLabel == label {
+		if err := k.journal.Files.Remove(ctx, previousName); err != nil {
+			return nil, err
+		}
 	}
-	return k.journal.Files.Remove(ctx, previousName)
+	k.run.gained.newLabel = label
+	k.run.gained.creation, ended = k.hardware.creation(ctx, label, k.run.p.options.format)
+	return ended, nil
 }
 
 func (k *keeper) keep(ctx context.Context, c *Credentials) error {

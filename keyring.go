@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 
 	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
@@ -34,7 +35,7 @@ const (
 	secondLabel = "fleetprov-2"
 )
 
-// otherLabel returns the label that is not in use while label is.
+// otherLabel returns the label that is free while label is in use.
 func otherLabel(label string) string {
 	if label == firstLabel {
 		return secondLabel
@@ -47,7 +48,10 @@ func otherLabel(label string) string {
 // is none, and with [ErrKeyMismatch] if it is another key than the certificate's. Any
 // other error is the keyring's own, which may pass.
 func (c *Credentials) UseKeyring(ctx context.Context, keyring Keyring) error {
-	if c.KeyLabel == "" {
+	switch {
+	case keyring == nil:
+		return errors.New("fleetprov: the keyring is nil")
+	case c.KeyLabel == "":
 		return fmt.Errorf("fleetprov: the credentials name no key of a keyring: %w", ErrKeyMissing)
 	}
 	key, err := findKey(ctx, keyring, c.KeyLabel)
@@ -59,27 +63,44 @@ func (c *Credentials) UseKeyring(ctx context.Context, keyring Keyring) error {
 
 // findKey asks keyring for a key, for as long as ctx lasts.
 func findKey(ctx context.Context, keyring Keyring, label string) (crypto.Signer, error) {
-	return askKeyring(ctx, "asking the keyring for "+label, func(ctx context.Context) (crypto.Signer, error) {
-		return keyring.Key(ctx, label)
-	})
+	doing := "asking the keyring for " + label
+	key, err := bounded.Read(ctx, doing, func(ctx context.Context) (crypto.Signer, error) { return keyring.Key(ctx, label) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s: %w", ErrKeyMissing, doing, err)
+	}
+	return tokenKey(doing, key, err)
 }
 
-// makeKey lets keyring make a key.
+// makeKey lets keyring make a key, for as long as ctx lasts. While one is still being
+// made that was not waited for, no other is begun: the late one would take its place.
 func makeKey(ctx context.Context, keyring Keyring, label string) (crypto.Signer, error) {
-	key, err := askKeyring(ctx, "making "+label+" in the keyring", func(ctx context.Context) (crypto.Signer, error) {
-		return keyring.Generate(ctx, label)
-	})
+	doing := "making " + label + " in the keyring"
+	made := make(chan crypto.Signer, 1)
+	generate := func(ctx context.Context) error {
+		key, err := keyring.Generate(ctx, label)
+		made <- key
+		return err
+	}
+	var owner any = made // of a keyring that cannot be compared nothing is known
+	if reflect.ValueOf(keyring).Comparable() {
+		owner = keyring
+	}
+	if _, ended := bounded.Overdue(owner); ended != nil {
+		return nil, &keys.TokenError{Err: errors.New("the keyring hangs: it has not ended making a key yet")}
+	}
+	if err := bounded.Write(ctx, owner, label+" in the keyring", generate); err != nil {
+		return tokenKey(doing, nil, err)
+	}
+	key, err := tokenKey(doing, <-made, nil)
 	if err != nil {
 		return nil, err
 	}
 	return key, keys.Check(key)
 }
 
-func askKeyring(ctx context.Context, doing string, ask func(context.Context) (crypto.Signer, error)) (crypto.Signer, error) {
-	key, err := bounded.Read(ctx, doing, ask)
+// tokenKey returns the key that a keyring returned, or a [keys.TokenError].
+func tokenKey(doing string, key crypto.Signer, err error) (crypto.Signer, error) {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: %s: %w", ErrKeyMissing, doing, err)
 	case err != nil:
 		return nil, &keys.TokenError{Err: fmt.Errorf("%s: %w", doing, err)}
 	case keys.IsNil(key):
@@ -137,15 +158,17 @@ func (h *hardware) key(ctx context.Context, label string) (key crypto.Signer, er
 // labelFor chooses where a run makes its key, if it makes one in a keyring: under begun,
 // if an earlier run was about to, and never where a key may be in use.
 func (h *hardware) labelFor(ctx context.Context, found stored, begun string) (label string, err error) {
+	inUse := ""
+	if found.credentials != nil {
+		inUse = found.credentials.KeyLabel
+	}
 	switch {
 	case h.keyring == nil:
 		return "", nil
-	case begun != "":
+	case begun != "" && begun != inUse:
 		return begun, nil
-	case found.credentials != nil:
-		return otherLabel(found.credentials.KeyLabel), nil
-	case found.data == nil:
-		return firstLabel, nil
+	case found.unreadable == nil:
+		return otherLabel(inUse), nil
 	}
 	err = h.step(ctx, func(ctx context.Context) (err error) {
 		label, err = freeLabel(ctx, h.keyring)
@@ -154,9 +177,21 @@ func (h *hardware) labelFor(ctx context.Context, found stored, begun string) (la
 	return label, err
 }
 
-// creation is how a run gets a certificate for a key that it makes under label.
-func (h *hardware) creation(ctx context.Context, label string, format exchange.Format) exchange.Creation {
-	return &exchange.OwnKey{Format: format, Key: func() (crypto.Signer, error) { return makeKey(ctx, h.keyring, label) }}
+// creation is how a run gets a certificate for a key that it makes under label. When
+// ended has returned, the keyring makes none for this run any more, or hangs.
+func (h *hardware) creation(ctx context.Context, label string, format exchange.Format) (_ exchange.Creation, ended func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	making := make(chan struct{}, 1) // holds one while a key is being made
+	ended = func() {
+		cancel()
+		making <- struct{}{}
+		<-making
+	}
+	return &exchange.OwnKey{Format: format, Key: func() (crypto.Signer, error) {
+		making <- struct{}{}
+		defer func() { <-making }()
+		return makeKey(ctx, h.keyring, label)
+	}}, ended
 }
 
 // freeLabel returns the label under which a device may make a key when nothing tells

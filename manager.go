@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
 	"slices"
@@ -13,6 +12,9 @@ import (
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
+	"github.com/fleetprov/fleetprov/internal/bounded"
+	"github.com/fleetprov/fleetprov/internal/journal"
+	"github.com/fleetprov/fleetprov/internal/renewal"
 	"github.com/fleetprov/fleetprov/internal/turn"
 )
 
@@ -24,13 +26,14 @@ var ErrRenewalDue = errors.New("the device's certificate is to be renewed")
 // Manager keeps a device's identity for as long as the device lives: it provisions the
 // device once, hands its credentials to a session, renews them in time, and begins a
 // session again when one ends. Its fields are set before its first method is called,
-// and not changed after that; its methods are safe for concurrent use.
+// and not changed after that; its methods are safe for concurrent use. It must not be
+// copied.
 type Manager struct {
 	Endpoint string // as New takes it
 	Template string // what the claim provisions against
 
 	// Claim returns the claim: LoadPFX in a closure. It is called only when the device
-	// has to be provisioned. Nil: there is none.
+	// has no credentials, or none that look sound. Nil: there is none.
 	Claim func(context.Context) (*Identity, error)
 
 	Store      Store
@@ -41,24 +44,22 @@ type Manager struct {
 
 	// RenewBefore is how long before the certificate expires a renewal is due, by the
 	// wall clock. It is due up to a third of that later, by a hash of the thing name, so
-	// that devices made together do not renew together. 0: a third of the certificate's
-	// lifetime.
+	// that devices made together do not renew together. 0, or all of the certificate's
+	// lifetime or more: a third of its lifetime.
 	RenewBefore time.Duration
 
 	Options []Option
 
-	mu      sync.Mutex
-	running bool
-	wanted  bool             // by RequestRenewal
-	waiting []chan<- renewed // calls of Renew
-	wake    chan struct{}    // tells Run that something is wanted
+	requests  renewal.Requests[*Credentials] // which Run serves
+	unwritten journal.Unwritten              // the Provisioners' of every renewal
+
+	mu        sync.Mutex    // guards what follows
+	connected time.Time     // when the device last connected under its thing name
+	working   chan struct{} // holds one while Run or Renew has the thing's client id to itself
 }
 
 // renewed is what came of a renewal.
-type renewed struct {
-	credentials *Credentials
-	err         error
-}
+type renewed = renewal.Result[*Credentials]
 
 // Credentials returns the device's credentials: those in Store, at once and offline, or
 // else new ones, for which it asks Claim and provisions the device as
@@ -68,141 +69,198 @@ type renewed struct {
 // With nothing stored and no claim, because Claim is nil or its error wraps
 // [fs.ErrNotExist], it fails with an error that says both and wraps fs.ErrNotExist.
 func (m *Manager) Credentials(ctx context.Context) (*Credentials, error) {
-	return m.credentials(ctx)
-}
-
-func (m *Manager) credentials(ctx context.Context, opts ...Option) (*Credentials, error) {
-	reader, err := m.provisioner(m.Template, nil, opts)
-	if err != nil {
+	if err := m.check(); err != nil {
 		return nil, err
 	}
-	k, err := reader.newKeeper(m.Store, false)
-	if err != nil {
-		return nil, err
-	}
-	found, err := k.stored(ctx)
+	found, err := m.stored(ctx)
 	if err != nil || found.isSound() {
 		return found.credentials, err
 	}
-	claim, err := m.claim(ctx)
+	return m.provision(ctx, found)
+}
+
+// check refuses settings that New would refuse, or that make no sense.
+func (m *Manager) check() error {
+	if _, err := m.reader(m.Template); err != nil {
+		return err
+	}
+	if m.RenewTemplate != "" {
+		if _, err := m.reader(m.RenewTemplate); err != nil {
+			return err
+		}
+	}
 	switch {
-	case err == nil:
-	case found.credentials != nil:
-		return found.credentials, k.run.steps.failed(OpPrepare, fmt.Errorf("the stored credentials have expired by this clock, or were never verified: %w", err))
-	default:
-		return nil, k.run.steps.failed(OpPrepare, fmt.Errorf("there are no credentials in the store, and %w", err))
+	case m.Store == nil:
+		return &Error{Op: OpPrepare, Err: errors.New("the store is nil")}
+	case m.RenewBefore < 0:
+		return &Error{Op: OpPrepare, Err: fmt.Errorf("RenewBefore is %v: it must be 0, for a third of the certificate's lifetime, or more", m.RenewBefore)}
 	}
-	p, err := m.provisioner(m.Template, claim, opts)
-	if err != nil {
-		return found.credentials, err
-	}
-	return p.Ensure(ctx, m.Store, m.Parameters)
+	return nil
 }
 
-// claim opens the claim.
-func (m *Manager) claim(ctx context.Context) (*Identity, error) {
-	if m.Claim == nil {
-		return nil, fmt.Errorf("there is no claim to get some with: %w", fs.ErrNotExist)
-	}
-	claim, err := m.Claim(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("no claim to get some with: %w", err)
-	}
-	return claim, nil
-}
-
-// provisioner is New with the Manager's settings. Without a claim it reads the store
-// only.
-func (m *Manager) provisioner(template string, claim *Identity, opts []Option) (*Provisioner, error) {
-	p, err := newProvisioner(m.Endpoint, template, claim, append(slices.Clone(m.Options), opts...))
+// reader returns a Provisioner that reads the store, and no more.
+func (m *Manager) reader(template string) (*Provisioner, error) {
+	p, err := newProvisioner(m.Endpoint, template, nil, m.options())
 	if err != nil {
 		return nil, fmt.Errorf("fleetprov: %w", err)
 	}
 	return p, nil
 }
 
-// RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity. It
-// returns at once: call it from a job, a signal or a command. Without RenewTemplate it
-// does nothing but warn in the log of Run.
-func (m *Manager) RequestRenewal() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.wanted = true
-	m.wakeRun()
+// options returns Options, and one that notes when the device connects under its thing
+// name, or under a client id that may be the same.
+func (m *Manager) options() []Option {
+	return append(slices.Clone(m.Options), func(o *options) {
+		report := o.progress
+		if report == nil {
+			return // which is refused
+		}
+		o.progress = func(ctx context.Context, p Progress) {
+			if p.Done && (p.Op == OpVerify || p.Op == OpConnect && o.clientID != nil) {
+				m.hasConnected()
+			}
+			report(ctx, p)
+		}
+	})
+}
+
+// stored reads the store.
+func (m *Manager) stored(ctx context.Context) (stored, error) {
+	p, err := m.reader(m.Template)
+	if err != nil {
+		return stored{}, err
+	}
+	k, err := p.newKeeper(m.Store, false)
+	if err != nil {
+		return stored{}, err
+	}
+	return k.stored(ctx)
+}
+
+// provision asks for the claim, and gets credentials in the place of those that were
+// found, if any.
+func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, error) {
+	claim, err := m.claim(ctx, found)
+	if err != nil {
+		return found.credentials, &Error{Op: OpPrepare, CertificateID: found.id(), Err: fmt.Errorf("%s, and %w", found.lack(), err)}
+	}
+	p, err := New(m.Endpoint, m.Template, claim, m.options()...)
+	if err != nil {
+		return found.credentials, err
+	}
+	p.unwritten = &m.unwritten
+	c, err := p.Ensure(ctx, m.Store, m.Parameters)
+	if c == nil {
+		c = found.credentials
+	}
+	return c, err
+}
+
+// claim opens the claim. While there is something else to work with, it may not take
+// longer than a step.
+func (m *Manager) claim(ctx context.Context, found stored) (*Identity, error) {
+	if m.Claim == nil {
+		return nil, fmt.Errorf("there is no claim to get others with: %w", fs.ErrNotExist)
+	}
+	if found.credentials != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, newOptions(m.Options).stepTimeout)
+		defer cancel()
+	}
+	claim, err := bounded.Read(ctx, "opening the claim", m.Claim)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("no claim to get others with: %w", err)
+	case claim == nil:
+		return nil, errors.New("no claim to get others with: Claim returned neither a claim nor an error")
+	default:
+		return claim, nil
+	}
 }
 
 // Renew renews the credentials now, as [Provisioner.Renew] does, with the certificate
-// that the device has. While Run runs, Renew asks it to, and waits for what comes of it:
-// the session is closed for that. Otherwise the device has closed its session before it
-// calls Renew.
+// that the device has. Outside of Run, the device has closed its session before it calls
+// Renew.
+//
+// While Run runs, Renew asks it to, and waits for what comes of it: the session is
+// closed for that. So a session that waits for Renew waits for itself: it calls
+// RequestRenewal, and returns when its context ends. When ctx ends first, Run renews all
+// the same. When Run ends first, Renew fails.
 func (m *Manager) Renew(ctx context.Context) (*Credentials, error) {
-	if m.RenewTemplate == "" {
+	err := m.check()
+	switch {
+	case err != nil:
+		return nil, err
+	case m.RenewTemplate == "":
 		return nil, &Error{Op: OpPrepare, Err: errors.New("the Manager has no RenewTemplate to renew against")}
-	}
-	result := make(chan renewed, 1)
-	m.mu.Lock()
-	running := m.running
-	if running {
-		m.waiting = append(m.waiting, result)
-		m.wakeRun()
-	}
-	m.mu.Unlock()
-	if !running {
-		return m.renew(ctx)
-	}
-	select {
-	case r := <-result:
-		return r.credentials, r.err
-	case <-ctx.Done():
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.waiting = slices.DeleteFunc(m.waiting, func(w chan<- renewed) bool { return w == result })
+	case ctx.Err() != nil:
 		return nil, &Error{Op: OpPrepare, Err: ctx.Err()}
 	}
-}
-
-// wakeRun tells Run that something is wanted, with the lock held.
-func (m *Manager) wakeRun() {
-	if m.wake == nil {
-		m.wake = make(chan struct{}, 1)
-	}
+	result := make(chan renewed, 1)
+	working := m.work()
+	m.requests.Ask(result)
 	select {
-	case m.wake <- struct{}{}:
-	default:
+	case working <- struct{}{}: // nobody else renews
+		defer func() { <-working }()
+		if m.requests.Withdraw(result, false) {
+			c, err := m.renewNow(ctx)
+			if err == nil {
+				m.requests.Answer(renewed{Value: c}) // others who wait for the same
+			}
+			return c, err
+		}
+	case <-ctx.Done():
+		if m.requests.Withdraw(result, true) {
+			return nil, &Error{Op: OpPrepare, Err: ctx.Err()}
+		}
+	case r := <-result:
+		return r.Value, r.Err
 	}
+	r := <-result // Run was faster
+	return r.Value, r.Err
 }
 
-// renew replaces the stored credentials with the certificate that they hold.
-func (m *Manager) renew(ctx context.Context, opts ...Option) (*Credentials, error) {
-	reader, err := m.provisioner(m.RenewTemplate, nil, opts)
-	if err != nil {
-		return nil, err
+// renewNow renews while no session runs, and no other renewal.
+func (m *Manager) renewNow(ctx context.Context) (*Credentials, error) {
+	if !m.pace(ctx) {
+		return nil, &Error{Op: OpPrepare, Err: ctx.Err()}
 	}
-	k, err := reader.newKeeper(m.Store, true)
-	if err != nil {
+	defer m.hasConnected()
+	return m.renew(ctx)
+}
+
+// renew replaces the stored credentials, with the certificate that they hold.
+func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
+	found, err := m.stored(ctx)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	found, err := k.stored(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if found.credentials == nil {
-		return nil, k.run.steps.failed(OpStore, fmt.Errorf("there are no credentials to renew: %w", fs.ErrNotExist))
+	case found.unreadable != nil:
+		return nil, &Error{Op: OpStore, Err: fmt.Errorf("the credentials to renew: %w", found.unreadable)}
+	case found.credentials == nil:
+		return nil, &Error{Op: OpStore, Err: fmt.Errorf("there are no credentials to renew: %w", fs.ErrNotExist)}
 	}
 	identity, err := found.credentials.Identity()
 	if err != nil {
-		return nil, k.run.steps.failed(OpPrepare, err)
+		return nil, &Error{Op: OpPrepare, CertificateID: found.id(), Err: err}
 	}
-	p, err := m.provisioner(m.RenewTemplate, identity, opts)
+	p, err := New(m.Endpoint, m.RenewTemplate, identity, m.options()...)
 	if err != nil {
 		return nil, err
 	}
+	p.unwritten = &m.unwritten
 	parameters := m.RenewParameters
 	if parameters == nil {
 		parameters = map[string]string{"ThingName": found.credentials.ThingName}
 	}
 	return p.Renew(ctx, m.Store, parameters)
 }
+
+// RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity, also
+// while it waits after a renewal that failed. It returns at once: call it from a job, a
+// signal or a command. Without RenewTemplate it
+// does nothing but warn in the log of Run.
+func (m *Manager) RequestRenewal() { m.requests.Ask(nil) }
 
 // Run is a device's life. It calls session with the credentials, and again after it has
 // ended, until ctx ends. A session connects, as the thing, and serves until its context
@@ -213,100 +271,73 @@ func (m *Manager) renew(ctx context.Context, opts ...Option) (*Credentials, erro
 // id.
 //
 // The context of a session ends with the cause [ErrRenewalDue] when the certificate is
-// to be renewed. The session closes its connection and returns; Run renews, and calls it
-// with the new credentials. One that ignores its context holds up the renewal, which is
-// logged every minute. A renewal that fails leaves the device working with what it has,
-// and is tried again after an hour, then later and later, but sooner as the certificate
-// comes near its end.
+// to be renewed. The session closes its connection and returns; Run renews, for five
+// minutes at most, and calls it with the new credentials. One that ignores its context
+// holds up the renewal, which is logged every minute. A renewal that fails leaves the
+// device working with what it has, and is tried again after an hour, then later and
+// later, but sooner as the certificate comes near its end.
 //
-// Before each session the store is read again: another process may have renewed.
+// Before each session the store is read again: another process may have renewed. If it
+// cannot be read, or is empty, the device works with the credentials it had.
 // Credentials that have expired by the device's clock, and cannot be replaced, are used
 // all the same, since the clock may be wrong. A device whose certificate AWS refuses
 // goes on trying; it never falls back to the claim by itself.
 //
 // Run returns when ctx ends, with its error; when New would refuse the settings; when
-// the device cannot be provisioned for a reason that does not pass; and at once if it
+// the device has no credentials and cannot be provisioned for a reason that does not
+// pass ([Retryable], but it waits for a store that cannot be read); and at once if it
 // runs already. What it does is logged as [WithLogger] says.
 func (m *Manager) Run(ctx context.Context, session func(context.Context, *Credentials) error) error {
 	if session == nil {
 		return &Error{Op: OpPrepare, Err: errors.New("the session is nil")}
 	}
-	if m.RenewTemplate != "" {
-		if _, err := m.provisioner(m.RenewTemplate, nil, nil); err != nil {
-			return err
-		}
-	}
-	l, err := m.begin()
-	if err != nil {
+	if err := m.check(); err != nil {
 		return err
 	}
-	defer m.end()
-	for {
-		c, err := l.credentials(ctx)
-		if err != nil {
-			return err
-		}
-		if l.isDue(c) {
-			l.renew(ctx, c)
-			continue
-		}
-		if err := l.session(ctx, c, session); err != nil {
-			return err
-		}
+	if !m.requests.Serve() {
+		return &Error{Op: OpPrepare, Err: errors.New("the Manager runs already")}
 	}
+	defer m.requests.Leave(&Error{Op: OpPrepare, Err: errors.New("the Manager's Run has ended before it renewed")})
+	working := m.work()
+	select {
+	case working <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-working }()
+	o := newOptions(m.Options)
+	l := &life{m: m, call: session, log: o.log, now: o.now, wake: m.requests.Wake()}
+	return l.live(ctx)
 }
 
-// begin makes the Manager one that runs.
-func (m *Manager) begin() (*life, error) {
+// work returns the channel that lets one at a time work, and makes it once.
+func (m *Manager) work() chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.running {
-		return nil, &Error{Op: OpPrepare, Err: errors.New("the Manager runs already")}
+	if m.working == nil {
+		m.working = make(chan struct{}, 1)
 	}
-	m.running = true
-	if m.wake == nil {
-		m.wake = make(chan struct{}, 1)
-	}
-	l := &life{m: m, options: newOptions(m.Options), wake: m.wake}
-	l.opts = []Option{func(o *options) {
-		report := o.progress
-		o.progress = func(ctx context.Context, p Progress) {
-			if p.Op == OpVerify && p.Done {
-				l.connected = time.Now()
-			}
-			report(ctx, p)
-		}
-	}}
-	return l, nil
+	return m.working
 }
 
-// end tells those who wait for a renewal that there will be none.
-func (m *Manager) end() {
+// pace waits until a connection under the thing name may be opened, and takes it for
+// opened then. It reports whether ctx still lives.
+func (m *Manager) pace(ctx context.Context) bool {
 	m.mu.Lock()
-	m.running = false
+	last := m.connected
 	m.mu.Unlock()
-	m.answer(renewed{err: &Error{Op: OpPrepare, Err: errors.New("the Manager has ended before it renewed")}})
+	if !last.IsZero() && !backoff.Sleep(ctx, time.Until(last.Add(turn.Pause))) {
+		return false
+	}
+	m.hasConnected()
+	return ctx.Err() == nil
 }
 
-// wants reports whether a renewal was asked for, and whether somebody waits for it.
-func (m *Manager) wants() (wanted, waited bool) {
+// hasConnected notes that the device has connected now.
+func (m *Manager) hasConnected() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.wanted, len(m.waiting) > 0
-}
-
-// answer tells all who wait for a renewal what came of it.
-func (m *Manager) answer(r renewed) {
-	m.mu.Lock()
-	waiting := m.waiting
-	m.waiting = nil
-	if r.err == nil {
-		m.wanted = false
-	}
-	m.mu.Unlock()
-	for _, w := range waiting {
-		w <- r
-	}
+	m.connected = time.Now()
 }
 
 const (
@@ -319,237 +350,278 @@ const (
 	// How long a renewal may keep the device from its work.
 	renewalTime = 5 * time.Minute
 
-	// The waits after a renewal that failed.
-	minRenewalWait = time.Hour
-	maxRenewalWait = 24 * time.Hour
+	// How long before its end a certificate that is not renewed is warned of.
+	warningTime = 365 * 24 * time.Hour
 )
 
-// sessionBackoff is the waits after sessions that failed.
+// sessionBackoff bounds the waits after sessions that failed.
 var sessionBackoff = backoff.Policy{Min: 2 * time.Second, Max: 2 * time.Minute}
 
-// life is one call of Run, and its goroutine's own.
-type life struct {
-	m       *Manager
-	options *options
-	opts    []Option      // for the Provisioners, beside the Manager's
-	wake    chan struct{} // the Manager's
+// pauses are the waits after failures of one kind. The zero pauses have had none.
+type pauses struct {
+	failed backoff.Tally
+	last   time.Time // when the last failure was
+}
 
-	connected time.Time     // when a connection under the thing name was last opened
-	failed    backoff.Tally // of sessions, since one that worked
-	failedAt  time.Time     // when the last of them did
+// next returns how long to wait after a failure now.
+func (p *pauses) next() time.Duration {
+	now := time.Now()
+	if p.last.IsZero() {
+		p.last = now
+	}
+	p.failed.Failed(true, now.Sub(p.last))
+	p.last = now
+	return sessionBackoff.Wait(p.failed, false, rand.Float64())
+}
+
+var (
+	errReturned    = errors.New("it returned before its context ended")
+	errRenewalTime = errors.New("the renewal took too long, and the device has to go on working")
+)
+
+// life is one call of Run. It is that call's goroutine's, and the watch's while a session
+// runs.
+type life struct {
+	m    *Manager
+	call func(context.Context, *Credentials) error // the session
+	log  stepLog
+	now  func() time.Time // the wall clock
+	wake <-chan struct{}  // the Manager's
+
+	current  *Credentials // nil before the first
+	due      time.Time    // when they are to be renewed
+	notAfter time.Time
+	warned   string // the id of the certificate whose end was warned of
+
+	sessions pauses // since one that worked
 
 	renewalFailures int
 	renewNext       time.Time // not before then, after a failure
-
-	warned string // the id of the certificate whose end was warned of
 }
 
-// credentials returns what the next session connects with.
-func (l *life) credentials(ctx context.Context) (*Credentials, error) {
-	var tally backoff.Tally
-	for began := time.Now(); ; {
-		c, err := l.m.credentials(ctx, l.opts...)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case c != nil && err != nil:
-			l.options.log.warn(ctx, "the credentials are used all the same", "error", err)
-			fallthrough
-		case c != nil:
-			l.warnOfEnd(ctx, c)
-			return c, nil
-		case !Retryable(err):
-			return nil, err
+// live is Run, while no other Run or Renew works. Its error is never nil.
+func (l *life) live(ctx context.Context) error {
+	for {
+		if err := l.boot(ctx); err != nil {
+			return err
 		}
-		tally.Failed(true, time.Since(began))
-		began = time.Now()
-		wait := sessionBackoff.Wait(tally, false, rand.Float64())
-		l.options.log.warn(ctx, "there are no credentials yet; trying again in "+wait.Round(time.Second).String(), "error", err)
-		if !backoff.Sleep(ctx, wait) {
-			return nil, ctx.Err()
+		if l.isDue() {
+			l.renew(ctx)
+			continue
+		}
+		if err := l.session(ctx); err != nil {
+			return err
 		}
 	}
+}
+
+// boot finds the credentials that the next session connects with.
+func (l *life) boot(ctx context.Context) error {
+	var attempts pauses
+	for {
+		c, passes, err := l.obtain(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+		case c != nil:
+			l.log.warn(ctx, "the stored credentials are used all the same", "error", err)
+		case l.current != nil:
+			c = l.current
+			l.log.warn(ctx, "the device goes on with the credentials it had", "error", err)
+		case !passes:
+			return err
+		}
+		if c != nil {
+			l.take(ctx, c)
+			return nil
+		}
+		wait := attempts.next()
+		l.log.warn(ctx, "there are no credentials yet; trying again in "+wait.Round(time.Second).String(), "error", err)
+		if !backoff.Sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// obtain is Credentials once more. A store or a keyring that cannot be read may pass.
+func (l *life) obtain(ctx context.Context) (c *Credentials, passes bool, err error) {
+	found, err := l.m.stored(ctx)
+	if err != nil || found.isSound() {
+		return found.credentials, !isKeyGone(err), err
+	}
+	c, err = l.m.provision(ctx, found)
+	return c, Retryable(err), err
+}
+
+// take makes credentials the current ones.
+func (l *life) take(ctx context.Context, c *Credentials) {
+	l.current = c
+	l.due, l.notAfter = l.m.dueTime(c)
+	l.warnOfEnd(ctx)
+}
+
+// dueTime returns when a certificate is to be renewed, and when it ends.
+func (m *Manager) dueTime(c *Credentials) (due, notAfter time.Time) {
+	leaf, _, err := c.chain()
+	if err != nil {
+		return due, notAfter // they were read before
+	}
+	return renewal.Due(leaf, m.RenewBefore, cmp.Or(c.ThingName, c.CertificateID)), leaf.NotAfter
 }
 
 // warnOfEnd warns of a certificate that will expire and is not renewed, once.
-func (l *life) warnOfEnd(ctx context.Context, c *Credentials) {
-	leaf, _, err := c.chain()
-	if err != nil || l.m.RenewTemplate != "" || l.warned == c.CertificateID {
+func (l *life) warnOfEnd(ctx context.Context) {
+	if l.m.RenewTemplate != "" || l.warned == l.current.CertificateID || l.notAfter.Sub(l.now()) >= warningTime {
 		return
 	}
-	if leaf.NotAfter.Sub(l.options.now()) < 365*24*time.Hour {
-		l.warned = c.CertificateID
-		l.options.log.warn(ctx, "the certificate expires within a year, and there is no RenewTemplate to renew it against", "notAfter", leaf.NotAfter.UTC().Format(time.RFC3339))
-	}
+	l.warned = l.current.CertificateID
+	l.log.warn(ctx, "the certificate expires within a year, and there is no RenewTemplate to renew it against", "notAfter", l.notAfter.UTC().Format(time.RFC3339))
 }
 
 // isDue reports whether the credentials are to be renewed now.
-func (l *life) isDue(c *Credentials) bool {
+func (l *life) isDue() bool {
 	if l.m.RenewTemplate == "" {
 		return false
 	}
-	wanted, waited := l.m.wants()
-	return waited || (wanted || l.isOld(c)) && !time.Now().Before(l.renewNext)
+	wanted, waited := l.m.requests.Asked()
+	return waited || (wanted || !l.now().Before(l.due)) && reached(l.renewNext)
 }
 
-// isOld reports whether the time has come to renew the certificate. By a hash of the
-// thing name it comes up to a third of RenewBefore later.
-func (l *life) isOld(c *Credentials) bool {
-	leaf, _, err := c.chain()
-	if err != nil {
-		return false
-	}
-	before := cmp.Or(l.m.RenewBefore, leaf.NotAfter.Sub(leaf.NotBefore)/3)
-	hash := fnv.New32a()
-	hash.Write([]byte(c.ThingName))
-	spread := time.Duration(float64(before) / 3 * float64(hash.Sum32()) / (1 << 32))
-	return !l.options.now().Before(leaf.NotAfter.Add(spread - before))
+// reached reports whether a time has come, by the wall clock or by the time that has
+// gone by: the one jumps, and the other may stand still while a device sleeps.
+func reached(t time.Time) bool {
+	now := time.Now()
+	return !now.Before(t) || !now.Round(0).Before(t.Round(0))
 }
 
 // renew renews, while no session runs.
-func (l *life) renew(ctx context.Context, old *Credentials) {
-	if !l.pace(ctx) {
-		return
+func (l *life) renew(ctx context.Context) {
+	select {
+	case <-l.wake: // the request that is served now
+	default:
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, renewalTime, errRenewalTime)
 	defer cancel()
-	c, err := l.m.renew(bounded, l.opts...)
-	l.connected = time.Now()
-	l.m.answer(renewed{c, err})
+	c, err := l.m.renewNow(bounded)
+	if err == nil || ctx.Err() == nil {
+		l.m.requests.Answer(renewed{Value: c, Err: err})
+	}
 	if err == nil {
-		l.renewalFailures, l.renewNext = 0, time.Time{}
-		l.options.log.note(ctx, "the credentials are renewed", "certificateId", c.CertificateID)
-		return
+		l.log.note(ctx, "the credentials are renewed", "certificateId", c.CertificateID)
+		l.take(ctx, c)
+		if l.now().Before(l.due) {
+			l.renewalFailures, l.renewNext = 0, time.Time{}
+			return
+		}
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	l.renewalFailures++
-	wait := renewalWait(l.renewalFailures, l.left(old), rand.Float64())
+	wait := renewal.Wait(l.renewalFailures, l.notAfter.Sub(l.now()), rand.Float64())
 	l.renewNext = time.Now().Add(wait)
-	l.options.log.warn(ctx, "the renewal failed; the device goes on with the credentials it has, and tries again in "+wait.Round(time.Second).String(), "error", err)
-}
-
-var errRenewalTime = errors.New("the renewal took too long, and the device has to go on working")
-
-// left is how long the certificate is still good.
-func (l *life) left(c *Credentials) time.Duration {
-	leaf, _, err := c.chain()
-	if err != nil {
-		return 0
+	again := wait.Round(time.Second).String()
+	if err == nil {
+		l.log.warn(ctx, "by this clock the new certificate is to be renewed already: check the clock; it is renewed again in "+again, "notAfter", l.notAfter.UTC().Format(time.RFC3339))
+		return
 	}
-	return leaf.NotAfter.Sub(l.options.now())
-}
-
-// renewalWait is how long to wait after so many renewals that failed, with a certificate
-// that is good for as long as left: later and later, but sooner as its end comes near.
-func renewalWait(failures int, left time.Duration, random float64) time.Duration {
-	wait := min(minRenewalWait<<min(failures-1, 10), maxRenewalWait)
-	wait = max(min(wait, left/10), time.Minute)
-	return wait + time.Duration(random*float64(wait)/2)
-}
-
-// pace waits until a connection under the thing name may be opened, and takes it for
-// opened then.
-func (l *life) pace(ctx context.Context) bool {
-	if !l.connected.IsZero() && !backoff.Sleep(ctx, time.Until(l.connected.Add(turn.Pause))) {
-		return false
-	}
-	l.connected = time.Now()
-	return true
+	l.log.warn(ctx, "the renewal failed; the device goes on with the credentials it has, and tries again in "+again, "error", err)
 }
 
 // session runs one session, and waits after one that failed. Its error is the end of
 // ctx.
-func (l *life) session(ctx context.Context, c *Credentials, session func(context.Context, *Credentials) error) error {
-	if !l.pace(ctx) {
+func (l *life) session(ctx context.Context) error {
+	if !l.m.pace(ctx) {
 		return ctx.Err()
 	}
 	began := time.Now()
-	l.options.log.note(ctx, "a session begins", "thingName", c.ThingName)
-	err, due := l.watched(ctx, c, session)
+	l.log.note(ctx, "a session begins", "thingName", l.current.ThingName)
+	err, due := l.watched(ctx)
+	if time.Since(began) >= workingTime {
+		l.sessions = pauses{}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case due:
-		l.failed = backoff.Tally{}
 		return nil
 	case err == nil:
-		err = errors.New("it returned before its context ended")
+		err = errReturned
 	}
-	if l.failed == (backoff.Tally{}) || time.Since(began) >= workingTime {
-		l.failed, l.failedAt = backoff.Tally{}, time.Now()
-	}
-	l.failed.Failed(true, time.Since(l.failedAt))
-	l.failedAt = time.Now()
-	return l.wait(ctx, c, err)
+	return l.wait(ctx, err)
 }
 
-// watched calls session, and reports whether its context was ended for a renewal.
-func (l *life) watched(ctx context.Context, c *Credentials, session func(context.Context, *Credentials) error) (err error, due bool) {
+// watched calls the session, and reports whether its context was ended for a renewal.
+func (l *life) watched(ctx context.Context) (err error, due bool) {
 	within, cancel := context.WithCancelCause(ctx)
 	ended, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		l.watch(within, cancel, ended, c)
+		l.watch(within, cancel, ended)
 	}()
-	defer func() {
+	defer func() { // also if the session panics
 		close(ended)
 		<-watched
 		cancel(nil)
 	}()
-	err = session(within, c)
+	err = l.call(within, l.current)
 	return err, errors.Is(context.Cause(within), ErrRenewalDue)
 }
 
 // watch ends a session when the credentials are to be renewed, and logs one that does
 // not end when its context has. It returns when the session has ended.
-func (l *life) watch(ctx context.Context, cancel context.CancelCauseFunc, ended <-chan struct{}, c *Credentials) {
+func (l *life) watch(ctx context.Context, cancel context.CancelCauseFunc, ended <-chan struct{}) {
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
 	for ctx.Err() == nil {
-		if l.isDue(c) {
+		if l.isDue() {
+			l.log.note(ctx, "the session is to end, for a renewal", "certificateId", l.current.CertificateID)
 			cancel(ErrRenewalDue)
 			break
 		}
 		select {
 		case <-look.C:
+			l.warnOfEnd(ctx)
 		case <-l.wake:
-			l.warnOfRequest(ctx)
+			l.requested(ctx)
 		case <-ctx.Done():
 		case <-ended:
 			return
 		}
 	}
+	look.Reset(lookInterval)
 	for {
 		select {
 		case <-look.C:
-			l.options.log.warn(ctx, "the session goes on though its context has ended", "cause", context.Cause(ctx))
+			l.log.warn(ctx, "the session goes on though its context has ended", "cause", context.Cause(ctx))
 		case <-ended:
 			return
 		}
 	}
 }
 
-// warnOfRequest warns of a request that cannot be met.
-func (l *life) warnOfRequest(ctx context.Context) {
+// requested is for a new request: it does not wait because an earlier renewal failed. One
+// that cannot be met is warned of.
+func (l *life) requested(ctx context.Context) {
+	l.renewNext = time.Time{}
 	if l.m.RenewTemplate == "" {
-		l.options.log.warn(ctx, "a renewal was requested, and there is no RenewTemplate to renew against", "template", l.m.Template)
+		l.log.warn(ctx, "a renewal was requested, and there is no RenewTemplate to renew against", "template", l.m.Template)
 	}
 }
 
 // wait waits before the next session after one that failed, or until a renewal is due.
-func (l *life) wait(ctx context.Context, c *Credentials, failed error) error {
-	wait := sessionBackoff.Wait(l.failed, false, rand.Float64())
-	l.options.log.warn(ctx, "the session failed; another begins in "+wait.Round(time.Millisecond).String(), "error", failed)
+func (l *life) wait(ctx context.Context, failed error) error {
+	wait := l.sessions.next()
+	l.log.warn(ctx, "the session failed; another begins in "+wait.Round(time.Millisecond).String(), "error", failed)
 	over := time.NewTimer(wait)
 	defer over.Stop()
-	for !l.isDue(c) {
+	for !l.isDue() {
 		select {
 		case <-over.C:
 			return nil
 		case <-l.wake:
-			l.warnOfRequest(ctx)
+			l.requested(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

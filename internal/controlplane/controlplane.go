@@ -40,6 +40,7 @@ func New() *Plane {
 		p.routes.HandleFunc(o.route, shared.rest(lambdaAPI, o))
 	}
 	p.routes.HandleFunc("POST /{$}", shared.query(iamOperations, stsOperations))
+	p.routes.HandleFunc("GET "+codePath+"{name}", shared.serveCode)
 	p.routes.HandleFunc("/", unknownPath)
 	return p
 }

@@ -27,6 +27,7 @@ var statuses = map[string]int{
 	"InternalFailureException":       500,
 	"LimitExceeded":                  409,
 	"NoSuchEntity":                   404,
+	"PreconditionFailedException":    412,
 	"RequestTooLargeException":       413,
 	"ResourceAlreadyExistsException": 409,
 	"ResourceConflictException":      409,

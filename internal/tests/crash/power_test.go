@@ -142,9 +142,9 @@ func newWorld(t *testing.T, singleUse bool, opts ...fleetprov.Option) *world {
 	return &world{t, server, listener, provtest.NewMemStore(), provtest.Claim(t, server), opts}
 }
 
-// provisioner is the firmware's, on a supply.
-func (w *world) provisioner(p *power) *fleetprov.Provisioner {
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+// dialer dials on a supply.
+func (w *world) dialer(p *power) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if !p.instant() {
 			return nil, errPowerCut
 		}
@@ -157,8 +157,12 @@ func (w *world) provisioner(p *power) *fleetprov.Provisioner {
 		p.mu.Unlock()
 		return poweredConn{conn, p}, nil
 	}
+}
+
+// provisioner is the firmware's, on a supply.
+func (w *world) provisioner(p *power) *fleetprov.Provisioner {
 	provisioner, err := fleetprov.New(w.server.Endpoint(), provtest.Template, w.claim,
-		append(w.opts, fleetprov.WithDialer(dial), fleetprov.WithGeneratedKey(), fleetprov.WithVerification(), fleetprov.WithLogger(nil))...)
+		append(w.opts, fleetprov.WithDialer(w.dialer(p)), fleetprov.WithGeneratedKey(), fleetprov.WithVerification(), fleetprov.WithLogger(nil))...)
 	require.NoError(w.t, err)
 	return provisioner
 }

@@ -1,0 +1,176 @@
+package flow_test
+
+import (
+	"context"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+)
+
+// breaks makes the store fail while it is told to.
+func (m *managed) breaks() *atomic.Bool {
+	broken := new(atomic.Bool)
+	m.store.Fail = func(op, name string) error {
+		if broken.Load() {
+			return syscall.EIO
+		}
+		return nil
+	}
+	return broken
+}
+
+func TestAStoreThatCannotBeReadAtBoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := logged()
+		m := newManager(t, logger)
+		stored, err := m.Credentials(t.Context())
+		require.NoError(t, err)
+		broken := m.breaks()
+		broken.Store(true)
+		r := m.start(t, sitting)
+		after(time.Hour)
+		assert.Empty(t, r.sessions)
+		assert.Contains(t, log.String(), "there are no credentials yet; trying again in ")
+		broken.Store(false)
+		after(2 * time.Minute)
+		require.Len(t, r.sessions, 1)
+		assert.Equal(t, stored, r.sessions[0])
+		assert.Equal(t, 1, m.claims, "an error of the store is not taken for an empty one")
+		r.stop(t)
+	})
+}
+
+// A device that has worked goes on with what it had, whatever becomes of its disk.
+func TestAStoreThatIsLostLater(t *testing.T) {
+	for name, lose := range map[string]func(*managed){
+		"it breaks":       func(m *managed) { m.breaks().Store(true) },
+		"it is erased":    func(m *managed) { delete(m.store.Files, "credentials.pem") },
+		"it has a defect": func(m *managed) { m.store.Files["credentials.pem"] = []byte("damaged") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logger := logged()
+				m := newManager(t, logger)
+				r := m.start(t, func(context.Context, *fleetprov.Credentials) error { after(time.Hour); return errBroker })
+				after(time.Minute)
+				m.Claim = func(context.Context) (*fleetprov.Identity, error) { return nil, fs.ErrNotExist }
+				lose(m)
+				after(10 * time.Hour)
+				require.Greater(t, len(r.sessions), 8)
+				for _, c := range r.sessions {
+					assert.Equal(t, r.sessions[0].CertificateID, c.CertificateID)
+				}
+				assert.Contains(t, log.String(), "the device goes on with the credentials it had")
+				r.end()
+				<-r.err
+			})
+		})
+	}
+}
+
+func TestTheFirstProvisioning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t)
+		m.server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 403, Code: "AccessDenied"}})
+		err := m.Run(t.Context(), sitting)
+		var rejected *fleetprov.RejectedError
+		require.ErrorAs(t, err, &rejected, "for good")
+		assert.Equal(t, 403, rejected.StatusCode)
+
+		// With bounded attempts, Run is what tries again.
+		m.Options = append(m.Options, fleetprov.WithMaxAttempts(1))
+		for range 5 {
+			m.server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Disconnect: true})
+		}
+		r := m.start(t, sitting)
+		after(10 * time.Minute)
+		assert.Len(t, r.sessions, 1)
+		r.stop(t)
+	})
+}
+
+// Nobody knows better than the server whether the certificate has expired.
+func TestASessionWithExpiredCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := logged()
+		m := newManager(t, logger)
+		m.RenewTemplate, m.Claim = "", nil
+		m.store.Files["credentials.pem"] = expiring(t, time.Now())
+		after(time.Minute)
+		r := m.start(t, sitting)
+		after(time.Hour)
+		require.Len(t, r.sessions, 1)
+		assert.Equal(t, "of another time", r.sessions[0].CertificateID)
+		assert.Contains(t, log.String(), "the stored credentials are used all the same")
+		assert.Contains(t, log.String(), "have expired by this clock")
+		r.stop(t)
+	})
+}
+
+func TestWhatIsWarnedOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := logged()
+		m := newManager(t, logger)
+		m.RenewTemplate = ""
+		m.store.Files["credentials.pem"] = expiring(t, time.Now().Add(366*day))
+		const words = "expires within a year, and there is no RenewTemplate"
+		r := m.start(t, sitting)
+		after(day - time.Minute)
+		assert.NotContains(t, log.String(), words)
+		after(100 * day)
+		assert.Equal(t, 1, strings.Count(log.String(), words), "in the middle of a session, and once")
+
+		m.RequestRenewal()
+		after(time.Minute)
+		assert.Equal(t, 1, strings.Count(log.String(), "a renewal was requested, and there is no RenewTemplate"))
+		assert.Len(t, r.sessions, 1)
+		r.stop(t)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := logged()
+		m := newManager(t, logger)
+		r := m.start(t, sitting)
+		after(day)
+		r.stop(t)
+		assert.NotContains(t, log.String(), "WARN", "one that is renewed")
+	})
+}
+
+func TestWhatAManagerLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logger := logged()
+		var steps []fleetprov.Op
+		m := newManager(t, logger, fleetprov.WithProgress(func(_ context.Context, p fleetprov.Progress) {
+			if p.Done && p.Op != fleetprov.OpStore {
+				steps = append(steps, p.Op)
+			}
+		}))
+		r := m.start(t, sitting, func(context.Context, *fleetprov.Credentials) error { return errBroker }, sitting)
+		after(time.Minute)
+		m.RequestRenewal()
+		after(5 * time.Minute)
+		r.stop(t)
+		for _, words := range []string{
+			`msg="a session begins" thingName=device-1`,
+			`msg="the session is to end, for a renewal" certificateId=` + r.sessions[0].CertificateID,
+			`msg="the credentials are renewed" certificateId=` + r.sessions[1].CertificateID,
+			`msg="the session failed; another begins in `,
+			`error="the broker does not answer"`,
+		} {
+			assert.Contains(t, log.String(), words)
+		}
+		provisioning := []fleetprov.Op{fleetprov.OpConnect, fleetprov.OpSubscribe, fleetprov.OpCreateCertificateFromCSR, fleetprov.OpRegisterThing}
+		assert.Equal(t, append(append(provisioning, provisioning...), fleetprov.OpVerify), steps)
+		assert.NotContains(t, log.String(), "PRIVATE KEY")
+	})
+}
