@@ -28,7 +28,8 @@ type Credentials struct {
 	PreviousCertificateID string              // of the certificate these replace, which may be deactivated now
 
 	// AbandonedCertificateIDs are of certificates that may be active and that no device
-	// has: a registration was asked for and not heard of again. They may be deactivated.
+	// has: a registration was asked for and not heard of again, or the file that held
+	// them is damaged. They may be deactivated. See [Provisioner.Ensure].
 	AbandonedCertificateIDs []string
 
 	// KeyLabel is the label of the private key in a [Keyring], or empty. UseKeyring

@@ -49,10 +49,11 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 //
 // A second active certificate is left behind when a registration was asked for whose
 // answer never came, and its ownership token is refused afterwards (it lives for an
-// hour, and AWS does not say whether it can be used again); or when the journal of a
+// hour, and AWS does not say whether it can be used again); when the journal of a
 // certificate is damaged, is for another template or endpoint, or is for a private key
-// that is gone. Credentials.AbandonedCertificateIDs names each of them, for an operator
-// to deactivate, but for one whose journal is damaged beyond reading.
+// that is gone; or when the stored credentials are damaged. AbandonedCertificateIDs of
+// the [Credentials] names each of them, for an operator to deactivate, but for one whose
+// file is damaged beyond reading. What AWS has refused in words is not named.
 //
 // With [WithVerification], credentials that are stored but could not be verified
 // are returned together with that error, by this Ensure and by each one after it
@@ -63,8 +64,8 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // returned, never taken for damage. Once AWS has accepted the registration,
 // Credentials are returned even together with an error.
 //
-// Each call of the store takes as long as [WithStepTimeout] says at most, but for Lock,
-// which takes until ctx ends. When ctx ends, what is being written after AWS has given
+// Each call of the store takes as long as [WithStepTimeout] says at most. So does Lock
+// where there are expired credentials to boot with; otherwise it takes until ctx ends. When ctx ends, what is being written after AWS has given
 // something gets two seconds more. That holds also for a store that hangs and does not
 // watch its context: see [Store] for what is left behind then.
 //
@@ -249,6 +250,11 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 // the old credentials are in the store. A call that finds a renewal done but for its
 // journal ends that one, and returns the credentials that are stored: their
 // CertificateID tells.
+//
+// When AWS refuses the ownership token of a renewal whose registration was not answered,
+// the new certificate is tried under the thing name. If it connects, it is the renewal,
+// with the DeviceConfiguration of the old credentials. If AWS does not let it in, the
+// renewal begins again, and names it in AbandonedCertificateIDs.
 func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
 	if err := p.check(); err != nil {
 		return nil, err

@@ -575,7 +575,10 @@ func TestARenewalWhoseAnswerCannotBeRead(t *testing.T) {
 // others again and again.
 func TestARenewalWhoseJournalCannotBeWrittenIsNotMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		server, listener := provtest.NewPipeServer(t, func(server *fleetprovtest.Server) {
+			server.DeviceConfiguration = map[string]string{"FallbackUrl": "https://www.example.com/test-site"}
+		})
+		provisioner := provtest.NewProvisioner(t, server, fleetprov.WithDialer(listener.Dial), fleetprov.WithLogger(nil))
 		store := provtest.NewMemStore()
 		old, err := provisioner.Ensure(t.Context(), store, renewalParameters)
 		require.NoError(t, err)
@@ -591,18 +594,19 @@ func TestARenewalWhoseJournalCannotBeWrittenIsNotMadeAgain(t *testing.T) {
 		first, err := provisioner.Renew(t.Context(), store, renewalParameters)
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		require.NotNil(t, first)
-		first.DeviceConfiguration = map[string]string{"changed": "by the caller"}
+		first.DeviceConfiguration["FallbackUrl"] = "changed by the caller"
 		for range 3 {
 			again, err := provisioner.Renew(t.Context(), store, renewalParameters)
 			require.ErrorIs(t, err, syscall.ENOSPC)
 			assert.Equal(t, first.CertificateID, again.CertificateID)
+			again.DeviceConfiguration["FallbackUrl"] = "changed by the caller"
 		}
 		store.Fail = nil
 		renewed, err := provisioner.Renew(t.Context(), store, renewalParameters)
 		require.NoError(t, err)
 		assert.Equal(t, first.CertificateID, renewed.CertificateID)
 		assert.Equal(t, old.CertificateID, renewed.PreviousCertificateID)
-		assert.Empty(t, renewed.DeviceConfiguration)
+		assert.Equal(t, old.DeviceConfiguration, renewed.DeviceConfiguration)
 		assert.Len(t, issued(server), 2)
 		assert.ElementsMatch(t, []string{"credentials.pem", "previous.pem"}, store.Names())
 
