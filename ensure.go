@@ -20,7 +20,7 @@ import (
 // neither claim nor network: this is how a provisioned device boots. It fails with
 // an error that wraps [fs.ErrNotExist] if there are none. Credentials whose key
 // lives in hardware come back without it: give it with
-// [Credentials.SetPrivateKey].
+// [Credentials.UseKeyring] or [Credentials.SetPrivateKey].
 func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 	if store == nil {
 		return nil, errors.New("fleetprov: the store is nil")
@@ -39,11 +39,13 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // the network. Sound are credentials that can be read, whose key belongs to the
 // certificate, and that have not expired. Those that have, by the device's clock, are
 // replaced by new ones if one attempt can get them, and returned with the error
-// otherwise: the clock may be what is wrong. Otherwise Ensure locks the store if it is
-// a [Locker], proves with a file of 16 kB that it can be written to before AWS makes
-// anything, and provisions as [Provisioner.Provision] does, with a journal in the store: when the
-// power fails, the next Ensure goes on with the certificate that was issued
-// instead of asking for another.
+// otherwise: the clock may be what is wrong.
+//
+// To get new ones, Ensure locks the store if it is a [Locker], proves with a file of
+// 16 kB that it can be written to before AWS makes anything, and provisions as
+// [Provisioner.Provision] does, with a journal in the store: when the power fails, the
+// next Ensure goes on with the certificate that was issued instead of asking for
+// another.
 //
 // A second active certificate is left behind when a registration was asked for whose
 // answer never came, and its ownership token is refused afterwards (it lives for an
@@ -470,7 +472,7 @@ func (k *keeper) goOn(pending *journal.Pending) error {
 	}
 	g := &k.run.gained
 	g.issued = &exchange.Issued{ID: file.CertificateID, Chain: file.Chain, Leaf: leaf, Key: file.Key, Token: pending.Token}
-	g.issuedAt, g.asked = pending.Issued, !pending.Refused
+	g.issuedAt, g.asked, g.keyLabel = pending.Issued, !pending.Refused, file.KeyLabel
 	return nil
 }
 
@@ -583,7 +585,7 @@ func (k *keeper) useLabel(ctx context.Context, label string) (ended func(), err 
 			return nil, err
 		}
 	}
-	k.run.gained.keyLabel = label
+	k.run.gained.newLabel = label
 	k.run.gained.creation, ended = k.hardware.creation(ctx, label, k.run.p.options.format)
 	return ended, nil
 }

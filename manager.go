@@ -13,14 +13,10 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/bounded"
+	"github.com/fleetprov/fleetprov/internal/journal"
 	"github.com/fleetprov/fleetprov/internal/renewal"
 	"github.com/fleetprov/fleetprov/internal/turn"
 )
-
-// ErrRenewalDue is the cause for which the context of a session of [Manager.Run] ends
-// when the device's certificate is to be renewed: errors.Is(context.Cause(ctx),
-// ErrRenewalDue).
-var ErrRenewalDue = errors.New("the device's certificate is to be renewed")
 
 // Manager keeps a device's identity for as long as the device lives: it provisions the
 // device once, hands its credentials to a session, renews them in time, and begins a
@@ -49,7 +45,8 @@ type Manager struct {
 
 	Options []Option
 
-	requests renewal.Requests[*Credentials] // which Run serves
+	requests  renewal.Requests[*Credentials] // which Run serves
+	unwritten journal.Unwritten              // the Provisioners' of every renewal
 
 	mu        sync.Mutex    // guards what follows
 	connected time.Time     // when the device last connected under its thing name
@@ -138,7 +135,7 @@ func (m *Manager) stored(ctx context.Context) (stored, error) {
 // provision asks for the claim, and gets credentials in the place of those that were
 // found, if any.
 func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, error) {
-	claim, err := m.claim(ctx)
+	claim, err := m.claim(ctx, found)
 	if err != nil {
 		return found.credentials, &Error{Op: OpPrepare, CertificateID: found.id(), Err: fmt.Errorf("%s, and %w", found.lack(), err)}
 	}
@@ -146,6 +143,7 @@ func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, er
 	if err != nil {
 		return found.credentials, err
 	}
+	p.unwritten = &m.unwritten
 	c, err := p.Ensure(ctx, m.Store, m.Parameters)
 	if c == nil {
 		c = found.credentials
@@ -153,10 +151,16 @@ func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, er
 	return c, err
 }
 
-// claim opens the claim.
-func (m *Manager) claim(ctx context.Context) (*Identity, error) {
+// claim opens the claim. While there is something else to work with, it may not take
+// longer than a step.
+func (m *Manager) claim(ctx context.Context, found stored) (*Identity, error) {
 	if m.Claim == nil {
 		return nil, fmt.Errorf("there is no claim to get others with: %w", fs.ErrNotExist)
+	}
+	if found.credentials != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, newOptions(m.Options).stepTimeout)
+		defer cancel()
 	}
 	claim, err := bounded.Read(ctx, "opening the claim", m.Claim)
 	switch {
@@ -239,6 +243,7 @@ func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.unwritten = &m.unwritten
 	parameters := m.RenewParameters
 	if parameters == nil {
 		parameters = map[string]string{"ThingName": found.credentials.ThingName}
@@ -246,8 +251,9 @@ func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
 	return p.Renew(ctx, m.Store, parameters)
 }
 
-// RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity. It
-// returns at once: call it from a job, a signal or a command. Without RenewTemplate it
+// RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity, also
+// while it waits after a renewal that failed. It returns at once: call it from a job, a
+// signal or a command. Without RenewTemplate it
 // does nothing but warn in the log of Run.
 func (m *Manager) RequestRenewal() { m.requests.Ask(nil) }
 
@@ -366,7 +372,6 @@ func (p *pauses) next() time.Duration {
 var (
 	errReturned    = errors.New("it returned before its context ended")
 	errRenewalTime = errors.New("the renewal took too long, and the device has to go on working")
-	errStillDue    = errors.New("by this clock the new certificate is to be renewed already: check the clock")
 )
 
 // life is one call of Run. It is that call's goroutine's, and the watch's while a session
@@ -487,6 +492,10 @@ func reached(t time.Time) bool {
 
 // renew renews, while no session runs.
 func (l *life) renew(ctx context.Context) {
+	select {
+	case <-l.wake: // the request that is served now
+	default:
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, renewalTime, errRenewalTime)
 	defer cancel()
 	c, err := l.m.renewNow(bounded)
@@ -495,11 +504,11 @@ func (l *life) renew(ctx context.Context) {
 	}
 	if err == nil {
 		l.log.note(ctx, "the credentials are renewed", "certificateId", c.CertificateID)
-		if due, _ := l.m.dueTime(c); l.now().Before(due) {
+		l.take(ctx, c)
+		if l.now().Before(l.due) {
 			l.renewalFailures, l.renewNext = 0, time.Time{}
 			return
 		}
-		err = errStillDue
 	}
 	if ctx.Err() != nil {
 		return
@@ -507,7 +516,12 @@ func (l *life) renew(ctx context.Context) {
 	l.renewalFailures++
 	wait := renewal.Wait(l.renewalFailures, l.notAfter.Sub(l.now()), rand.Float64())
 	l.renewNext = time.Now().Add(wait)
-	l.log.warn(ctx, "the renewal failed; the device goes on with the credentials it has, and tries again in "+wait.Round(time.Second).String(), "error", err)
+	again := wait.Round(time.Second).String()
+	if err == nil {
+		l.log.warn(ctx, "by this clock the new certificate is to be renewed already: check the clock; it is renewed again in "+again, "notAfter", l.notAfter.UTC().Format(time.RFC3339))
+		return
+	}
+	l.log.warn(ctx, "the renewal failed; the device goes on with the credentials it has, and tries again in "+again, "error", err)
 }
 
 // session runs one session, and waits after one that failed. Its error is the end of
@@ -565,7 +579,7 @@ func (l *life) watch(ctx context.Context, cancel context.CancelCauseFunc, ended 
 		case <-look.C:
 			l.warnOfEnd(ctx)
 		case <-l.wake:
-			l.warnOfRequest(ctx)
+			l.requested(ctx)
 		case <-ctx.Done():
 		case <-ended:
 			return
@@ -582,8 +596,10 @@ func (l *life) watch(ctx context.Context, cancel context.CancelCauseFunc, ended 
 	}
 }
 
-// warnOfRequest warns of a request that cannot be met.
-func (l *life) warnOfRequest(ctx context.Context) {
+// requested is for a new request: it does not wait because an earlier renewal failed. One
+// that cannot be met is warned of.
+func (l *life) requested(ctx context.Context) {
+	l.renewNext = time.Time{}
 	if l.m.RenewTemplate == "" {
 		l.log.warn(ctx, "a renewal was requested, and there is no RenewTemplate to renew against", "template", l.m.Template)
 	}
@@ -600,7 +616,7 @@ func (l *life) wait(ctx context.Context, failed error) error {
 		case <-over.C:
 			return nil
 		case <-l.wake:
-			l.warnOfRequest(ctx)
+			l.requested(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -12,11 +12,13 @@
 //	// …
 //	credentials, err := provisioner.Ensure(ctx, fleetprov.DirStore("/var/lib/device/identity"), map[string]string{"SerialNumber": "12345"})
 //
-// Most programs need two names: [New], and one of two methods. Firmware calls
-// [Provisioner.Ensure] at every boot: it keeps the credentials in a [Store], and
-// goes on where a power failure cut it off. Programs that keep the result
-// themselves call [Provisioner.Provision]. Package fleetprovtest is an endpoint to
-// try them on without AWS.
+// Firmware uses a [Manager], which does all of it for as long as the device lives:
+// it provisions the device at the first boot, runs its session, and renews its
+// certificate in time. Programs that do more themselves need two names: [New], and
+// one of its methods. [Provisioner.Ensure] is for every boot: it keeps the
+// credentials in a [Store], and goes on where a power failure cut it off.
+// [Provisioner.Provision] is for programs that keep the result themselves. Package
+// fleetprovtest is an endpoint to try them on without AWS.
 package fleetprov
 
 import (
@@ -227,7 +229,7 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 // waiting reports the wait before the next attempt, unless the claim ends before it.
 func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Duration) error {
 	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
-		return diagnosis.Expired(claim)
+		return diagnosis.Expired(claim, r.p.client.Device)
 	}
 	p := Progress{Op: OpPrepare, Done: true, Elapsed: elapsed, Wait: wait, Err: failed}
 	if failed != nil {
@@ -242,10 +244,10 @@ func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Dura
 func (r *run) attempt(ctx context.Context) (*Credentials, error) {
 	r.reached = false
 	claim, now := r.p.claim.leaf, r.p.options.now()
-	if err := diagnosis.Validity(claim, now); err != nil {
+	if err := diagnosis.Validity(claim, now, r.p.client.Device); err != nil {
 		return nil, r.steps.failed(OpPrepare, err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, claim.NotAfter.Sub(now), diagnosis.Expired(claim))
+	ctx, cancel := context.WithTimeoutCause(ctx, claim.NotAfter.Sub(now), diagnosis.Expired(claim, r.p.client.Device))
 	defer cancel()
 	turn, err := r.p.turn.Take(ctx)
 	if err != nil {
@@ -380,7 +382,7 @@ func (c *connection) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.gained.issuedAt = time.Now()
+	r.gained.issuedAt, r.gained.keyLabel = time.Now(), r.gained.newLabel
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
 		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
 	}

@@ -22,7 +22,8 @@ type doctor struct {
 	fleet    Fleet
 	sent     map[string]string // parameters of a device
 	thing    string            // its thing; "" if the template does not get that far
-	policies []string          // those that the template gives to a device
+	policies []string          // names of those that the template gives to a device
+	inline   []string          // documents of those that are in the template itself
 	findings []Finding
 }
 

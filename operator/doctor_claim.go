@@ -62,8 +62,8 @@ func (d *doctor) claim(ctx context.Context, id string) error {
 		d.find("attach the policy "+d.fleet.Names.ClaimPolicy, "the claim %s has no policy, so that it may do nothing", id)
 		return nil
 	}
-	documents, err := d.documents(ctx, names)
-	if err != nil {
+	documents, complete, err := d.documents(ctx, names)
+	if err != nil || !complete {
 		return err
 	}
 	d.clientIDs(names, documents)

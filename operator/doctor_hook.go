@@ -72,12 +72,18 @@ func functionOf(arn string) string {
 // meant.
 func (d *doctor) serialNumber(ctx context.Context, given string) error {
 	function := d.fleet.Names.ProvisioningHook
-	list, err := d.serialNumbers(ctx, function)
-	switch {
-	case isAbsent(err):
+	deployed, err := d.hookArchive(ctx, function)
+	if isAbsent(err) {
 		return nil // which was found already, if it matters
-	case err != nil:
+	}
+	if err != nil {
 		return err
+	}
+	if _, ok := deployed[listFile]; !ok {
+		return nil // a hook of another kind, whatever it does
+	}
+	list := listIn(deployed)
+	switch {
 	case len(list) == 0:
 		d.find("add the serial numbers of your devices: serials add", "the list of the function %s is empty, so that no device may register", function)
 	case given != "" && !slices.Contains(list, given):

@@ -10,40 +10,71 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
 )
 
-// documents reads the policies with these names, as far as they are there and understood.
-func (d *doctor) documents(ctx context.Context, names []string) ([]*iotpolicy.Document, error) {
-	var documents []*iotpolicy.Document
+// documents reads the policies with these names. If one is missing or not understood, that is
+// found, and they are not complete: what they allow together cannot be judged.
+func (d *doctor) documents(ctx context.Context, names []string) (documents []*iotpolicy.Document, complete bool, err error) {
+	complete = true
 	for _, name := range names {
 		text, err := d.policyDocument(ctx, name)
 		if isAbsent(err) {
 			d.find(again, "there is no policy %s", name)
+			complete = false
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		parsed, err := iotpolicy.Parse([]byte(text))
-		if err != nil {
-			d.warn("check it by hand", "the policy %s cannot be judged here: %v", name, err)
-			continue
-		}
+		parsed := d.parse("the policy "+name, text)
+		complete = complete && parsed != nil
 		documents = append(documents, parsed)
 	}
-	return documents, nil
+	return documents, complete, nil
+}
+
+// parse returns nil for a policy that is not understood.
+func (d *doctor) parse(what, text string) *iotpolicy.Document {
+	parsed, err := iotpolicy.Parse([]byte(text))
+	if err != nil {
+		d.warn("check it by hand", "%s cannot be judged here: %v", what, err)
+		return nil
+	}
+	return parsed
+}
+
+// deviceDocuments are the policies that the template gives to a device: those that it names,
+// and those that are in it.
+func (d *doctor) deviceDocuments(ctx context.Context) ([]*iotpolicy.Document, bool, error) {
+	documents, complete, err := d.documents(ctx, d.policies)
+	for _, text := range d.inline {
+		parsed := d.parse(policyInTemplate, text)
+		complete = complete && parsed != nil
+		documents = append(documents, parsed)
+	}
+	return documents, complete, err
+}
+
+const policyInTemplate = "the policy in the template"
+
+// devicePolicies names them.
+func (d *doctor) devicePolicies() []string {
+	if len(d.inline) == 0 {
+		return d.policies
+	}
+	return append(slices.Clone(d.policies), policyInTemplate)
 }
 
 // device looks whether a device can connect once it is registered.
 func (d *doctor) device(ctx context.Context) error {
-	if d.thing == "" || len(d.policies) == 0 {
+	if d.thing == "" || len(d.devicePolicies()) == 0 {
 		return nil
 	}
-	documents, err := d.documents(ctx, d.policies)
-	if err != nil {
+	documents, complete, err := d.deviceDocuments(ctx)
+	if err != nil || !complete {
 		return err
 	}
 	connect := iotpolicy.Request{Action: iotpolicy.Connect, Resource: "client/" + d.thing, Variables: d.variables()}
 	if !iotpolicy.Allowed(documents, connect) {
-		d.find("let the policy allow client/${iot:Connection.Thing.ThingName}, or change the thing name", "%s not allow the thing %s to connect under its name", policiesDo(d.policies), d.thing)
+		d.find("let the policy allow client/${iot:Connection.Thing.ThingName}, or change the thing name", "%s not allow the thing %s to connect under its name", policiesDo(d.devicePolicies()), d.thing)
 	}
 	return nil
 }
@@ -123,6 +154,9 @@ func (d *doctor) exchange(c caller, template string) {
 
 // policiesDo is the subject of a sentence, up to its verb.
 func policiesDo(names []string) string {
+	if slices.Equal(names, []string{policyInTemplate}) {
+		return policyInTemplate + " does"
+	}
 	if len(names) == 1 {
 		return "the policy " + names[0] + " does"
 	}

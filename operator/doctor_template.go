@@ -22,6 +22,8 @@ func (d *doctor) provisioning(ctx context.Context) error {
 	for _, policy := range registered.Policies {
 		if policy.Document == "" {
 			d.policies = append(d.policies, policy.Name)
+		} else {
+			d.inline = append(d.inline, policy.Document)
 		}
 	}
 	return d.device(ctx)
@@ -40,14 +42,14 @@ func (d *doctor) renewal(ctx context.Context) error {
 	if _, err := d.template(ctx, name, map[string]string{"ThingName": thing}); err != nil {
 		return err
 	}
-	if d.thing == "" || len(d.policies) == 0 {
+	if d.thing == "" || len(d.devicePolicies()) == 0 {
 		return nil
 	}
-	documents, err := d.documents(ctx, d.policies)
-	if err != nil {
+	documents, complete, err := d.deviceDocuments(ctx)
+	if err != nil || !complete {
 		return err
 	}
-	d.exchange(caller{"a device that renews", d.policies, documents, d.thing, d.variables()}, name)
+	d.exchange(caller{"a device that renews", d.devicePolicies(), documents, d.thing, d.variables()}, name)
 	return nil
 }
 

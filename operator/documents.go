@@ -57,7 +57,11 @@ func (a *Account) template(f Fleet) (string, error) {
 			parameters[name] = parameter
 		}
 		thing := body["Resources"].(map[string]any)["thing"].(map[string]any)
-		thing["Properties"].(map[string]any)["ThingName"] = f.thingNameExpression()
+		properties := thing["Properties"].(map[string]any)
+		properties["ThingName"] = f.thingNameExpression()
+		if name := f.attribute(); name != "" {
+			properties["AttributePayload"].(map[string]any)[fleetAttribute] = name
+		}
 		f.dropRenewal(body)
 	})
 }

@@ -19,8 +19,20 @@ const SerialNumber = "SerialNumber"
 
 const (
 	placeholder      = "{" + SerialNumber + "}"
+	defaultName      = "fleet"
 	defaultThingName = "device-" + placeholder
 )
+
+// fleetAttribute is the attribute of a thing that has the fleet's name, but for the fleet of
+// that default name: its template is the one of examples/aws.
+const fleetAttribute = "fleet"
+
+func (f Fleet) attribute() string {
+	if f.Name == defaultName {
+		return ""
+	}
+	return f.Name
+}
 
 // Fleet describes a fleet: what it is called in the account, and what its devices are given.
 // The zero Fleet is the one of examples/aws.
@@ -32,7 +44,8 @@ type Fleet struct {
 
 	// ThingName is the name of a device's thing, with {SerialNumber} in it once. It names
 	// no other parameter: what a serial number may do must not depend on what else a device
-	// says. Default: device-{SerialNumber}.
+	// says. Default: device-{SerialNumber}, after the fleet's name and - unless that is fleet:
+	// two fleets of an account must not have a thing name in common.
 	ThingName string `json:"thingName"`
 
 	// Parameters are those of the template besides SerialNumber, with the value that is
@@ -99,7 +112,10 @@ var (
 
 // complete returns the fleet with its defaults, or all that is wrong with it.
 func (f Fleet) complete() (Fleet, error) {
-	setDefault(&f.Name, "fleet")
+	setDefault(&f.Name, defaultName)
+	if f.Name != defaultName {
+		setDefault(&f.ThingName, f.Name+"-"+defaultThingName)
+	}
 	setDefault(&f.ThingName, defaultThingName)
 	setDefault(&f.ClientID, "fleetprov-*")
 	if !fleetName.MatchString(f.Name) {

@@ -61,23 +61,27 @@ func (h hook) look(ctx context.Context) error {
 	if c.Environment != nil {
 		variables = c.Environment.Variables
 	}
+	deployed, err := h.fetch(ctx, aws.ToString(found.Code.Location))
+	if err != nil {
+		return err
+	}
+	loss := ""
+	if _, ok := deployed[listFile]; h.list && !ok {
+		loss = "; it has no " + listFile + ", so that the list is empty once it is replaced"
+	}
 	switch {
 	case aws.ToString(c.Handler) != h.handler() || c.Runtime != hookRuntime,
 		aws.ToInt32(c.Timeout) != hookTimeout || aws.ToInt32(c.MemorySize) != hookMemory,
 		!strings.HasSuffix(aws.ToString(c.Role), ":role/"+h.role),
 		!maps.Equal(variables, h.variables):
-		return difference("it is configured in another way than this fleet needs")
-	}
-	deployed, err := h.fetch(ctx, aws.ToString(found.Code.Location))
-	if err != nil {
-		return err
+		return difference("it is configured in another way than this fleet needs" + loss)
 	}
 	wanted := h.archive()
 	if h.list {
 		wanted[listFile] = deployed[listFile]
 	}
 	if !maps.Equal(deployed, wanted) {
-		return difference("it runs other code than this fleet needs")
+		return difference("it runs other code than this fleet needs" + loss)
 	}
 	return nil
 }

@@ -20,6 +20,15 @@ func (a *Account) SerialNumbers(ctx context.Context, f Fleet) ([]string, error) 
 }
 
 func (a *Account) serialNumbers(ctx context.Context, function string) ([]string, error) {
+	deployed, err := a.hookArchive(ctx, function)
+	if err != nil {
+		return nil, err
+	}
+	return listIn(deployed), nil
+}
+
+// hookArchive returns the code of the function that has the list.
+func (a *Account) hookArchive(ctx context.Context, function string) (archive, error) {
 	found, err := a.function(ctx, function)
 	if isAbsent(err) {
 		return nil, fmt.Errorf("there is no function %s in %s, which has the list: run setup first, or check the fleet's name: %w", function, a.region, err)
@@ -27,11 +36,7 @@ func (a *Account) serialNumbers(ctx context.Context, function string) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	deployed, err := a.fetch(ctx, aws.ToString(found.Code.Location))
-	if err != nil {
-		return nil, err
-	}
-	return listIn(deployed), nil
+	return a.fetch(ctx, aws.ToString(found.Code.Location))
 }
 
 func listIn(a archive) []string {

@@ -13,7 +13,8 @@ type Setup struct {
 	Root          *x509.Certificate // in the PFX: see Claim.PFX
 
 	// Replace lets what has the fleet's names and is different be made what the fleet needs.
-	// Without it, that is an error: it may be somebody else's.
+	// Without it, that is an error: it may be somebody else's. With PlanTeardown, it lets
+	// that be removed.
 	Replace bool
 }
 

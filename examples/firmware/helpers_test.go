@@ -63,14 +63,14 @@ func start(t *testing.T, environment map[string]string, args ...string) *firmwar
 // shows waits until the program has printed text, n times.
 func (f *firmware) shows(n int, text string) {
 	f.t.Helper()
-	require.Eventually(f.t, func() bool { return strings.Count(f.stdout.String(), text) >= n }, 30*time.Second, 5*time.Millisecond,
+	require.Eventually(f.t, func() bool { return strings.Count(f.stdout.String(), text) >= n }, 2*time.Minute, 5*time.Millisecond,
 		"%s is not printed", text)
 }
 
 // complains waits until the program has printed text as an error.
 func (f *firmware) complains(text string) {
 	f.t.Helper()
-	require.Eventually(f.t, func() bool { return strings.Contains(f.stderr.String(), text) }, 30*time.Second, 5*time.Millisecond,
+	require.Eventually(f.t, func() bool { return strings.Contains(f.stderr.String(), text) }, 2*time.Minute, 5*time.Millisecond,
 		"%s is not printed", text)
 }
 

@@ -2,34 +2,30 @@
 // credentials from a directory, or provisions the device if there are none; it
 // connects as the device, publishes telemetry once a second on
 // devices/<thing name>/telemetry, and connects again whenever the connection is
-// lost. SIGHUP, or the flag -renew on Windows, renews the certificate. Ctrl-C ends
-// it.
+// lost. It renews its certificate in time, on SIGHUP, and with -renew. It logs what
+// it does, and what goes wrong. Ctrl-C ends it.
 //
 //	go run ./examples/firmware
 //
 // needs nothing: it runs against an endpoint embedded in the program, which ends
 // with it. Against AWS, with the documents of examples/aws:
 //
-//	AWS_HOSTNAME=xxxxxxxx-ats.iot.eu-west-1.amazonaws.com TEMPLATE_NAME=fleet-template IDENTITY_PASSWORD=… \
+//	AWS_HOSTNAME=xxxxxxxx-ats.iot.eu-west-1.amazonaws.com IDENTITY_PASSWORD=… \
 //	  go run ./examples/firmware -param SerialNumber=0001
 //
-// The second time it needs neither claim nor password:
-//
-//	AWS_HOSTNAME=xxxxxxxx-ats.iot.eu-west-1.amazonaws.com go run ./examples/firmware
-//
-// Provisioning goes through the proxy that the environment names; the connection
-// as the device is direct.
-//
-// The exit status is 0 if Ctrl-C ended a provisioned device, 1 if it could not get
-// credentials, and 2 if the flags are wrong.
+// The second time it needs AWS_HOSTNAME alone, neither claim nor password. Only
+// provisioning goes through a proxy that the environment names. The exit status is 0 if
+// Ctrl-C ended a provisioned device, 1 if it got no credentials, 2 for wrong flags.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -50,64 +46,56 @@ func main() {
 // run is main without the process around it.
 func run(ctx context.Context, renewals <-chan os.Signal, args []string, stdout, stderr io.Writer, getenv func(string) string) (status int) {
 	s, err := readSettings(args, stderr, getenv)
+	if err == nil {
+		err = live(ctx, renewals, s, stdout, stderr)
+	}
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
-	case err != nil:
+	case s == nil:
 		return 2 // package flag has said why
 	}
-	if err := boot(ctx, renewals, s, stdout, stderr); err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("interrupted: %w", err)
-		}
-		complain(stderr, err)
-		return 1
-	}
-	return 0
-}
-
-// complain prints an error on one line, even if it holds several problems.
-func complain(stderr io.Writer, err error) {
 	fmt.Fprintln(stderr, "firmware:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	return 1
 }
 
-// boot runs the device until ctx ends.
-func boot(ctx context.Context, renewals <-chan os.Signal, s settings, stdout, stderr io.Writer) error {
+// live runs the device until ctx ends.
+func live(ctx context.Context, renewals <-chan os.Signal, s *settings, stdout, stderr io.Writer) error {
 	if s.endpoint == "" {
-		embedded, end, err := embed(s)
+		end, err := s.embed()
 		if err != nil {
 			return err
 		}
 		defer end()
-		s = embedded
 		fmt.Fprintln(stdout, "AWS_HOSTNAME is not set: using an endpoint embedded in this program, which ends with it.")
 	}
+	s.state = cmp.Or(s.state, "device-state")
 	fmt.Fprintf(stdout, "Endpoint: %s\nState:    %s\n\n", s.endpoint, s.state)
-
-	store := fleetprov.DirStore(s.state)
-	options := []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithProgress(progress{stdout}.report)}
-	credentials, err := identify(ctx, s, store, options)
-	if credentials == nil {
-		return err
-	}
-	if err != nil {
-		complain(stderr, err) // AWS has accepted the device: it can work
-	}
-	fmt.Fprintf(stdout, "Thing name:     %s\nCertificate id: %s\n\n", credentials.ThingName, credentials.CertificateID)
-	fmt.Fprintf(stdout, "Ctrl-C ends this, kill -HUP %d renews the certificate.\n\n", os.Getpid())
-
-	d := &device{
-		store:       store,
-		credentials: credentials,
-		template:    s.renewTemplate,
-		options:     options,
-		booted:      time.Now(),
-		stdout:      stdout,
-		stderr:      stderr,
+	manager := &fleetprov.Manager{
+		Endpoint:      s.endpoint,
+		Template:      s.template,
+		Claim:         s.claim,
+		Store:         fleetprov.DirStore(s.state),
+		Parameters:    s.parameters,
+		RenewTemplate: s.renewTemplate,
+		Options: []fleetprov.Option{
+			fleetprov.WithGeneratedKey(),
+			fleetprov.WithLogger(slog.New(slog.NewTextHandler(stderr, nil))),
+			fleetprov.WithPipelining(), // one round trip less; see its documentation for what AWS promises
+		},
 	}
 	if s.renew {
-		d.renew(ctx)
+		manager.RequestRenewal()
 	}
-	d.run(ctx, renewals)
-	return nil
+	go func() {
+		for range renewals {
+			manager.RequestRenewal()
+		}
+	}()
+	d := &device{booted: time.Now(), stdout: stdout}
+	err := manager.Run(ctx, d.session)
+	if d.credentials != nil && ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

@@ -1,86 +1,84 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
-
-const (
-	defaultPFX           = "examples/secrets/claim_identity.pfx"
-	defaultState         = "device-state"
-	defaultRenewTemplate = "fleet-rotation-template"
-)
-
-const usage = `usage: [AWS_HOSTNAME=endpoint] go run ./examples/firmware [flags]
-
-Runs a device against AWS IoT, or against an endpoint embedded in this program if
-AWS_HOSTNAME is not set. If it has no credentials yet, it is provisioned first.
-SIGHUP renews its certificate, Ctrl-C ends it.
-
-Environment:
-  AWS_HOSTNAME       endpoint: aws iot describe-endpoint --endpoint-type iot:Data-ATS
-  IDENTITY_PASSWORD  password of the claim's PFX file
-  TEMPLATE_NAME      provisioning template, if -template is not given
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY  proxy to provision through
-
-Flags:
-`
 
 // settings are what the user asks for. An empty endpoint is the embedded one.
 type settings struct {
-	endpoint, template string
-	embedded           bool
-	pfx, password      string
-	state              string
-	parameters         map[string]string
-	renewTemplate      string
-	renew              bool
+	endpoint, template, renewTemplate, pfx, state string
+	renew                                         bool
+	parameters                                    map[string]string
+	claim                                         func(context.Context) (*fleetprov.Identity, error)
 }
 
 // readSettings fails with an error that package flag has printed.
-func readSettings(args []string, stderr io.Writer, getenv func(string) string) (settings, error) {
-	s := settings{
-		endpoint:   getenv("AWS_HOSTNAME"),
-		password:   getenv("IDENTITY_PASSWORD"),
-		parameters: make(map[string]string),
-	}
-	flags := flag.NewFlagSet("firmware", flag.ContinueOnError)
+func readSettings(args []string, stderr io.Writer, getenv func(string) string) (*settings, error) {
+	s := &settings{endpoint: getenv("AWS_HOSTNAME"), parameters: map[string]string{}}
+	flags := flag.NewFlagSet("[AWS_HOSTNAME=endpoint] [IDENTITY_PASSWORD=password] go run ./examples/firmware", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.PrintDefaults()
-	}
-	flags.StringVar(&s.template, "template", getenv("TEMPLATE_NAME"), "provisioning template `name`")
-	flags.StringVar(&s.pfx, "pfx", defaultPFX, "the claim, a PFX `file`; with AWS_HOSTNAME only")
-	flags.StringVar(&s.state, "state", "", "`directory` for the credentials; on a device, use a disk that outlives a reboot,\nsuch as /var/lib/firmware (default "+defaultState+", or a temporary one without AWS_HOSTNAME)")
-	flags.Func("param", "parameter of the template, as `key=value`; repeatable", s.addParameter)
-	flags.StringVar(&s.renewTemplate, "renew-template", defaultRenewTemplate, "template `name` to renew against; with AWS_HOSTNAME only")
+	flags.StringVar(&s.template, "template", cmp.Or(getenv("TEMPLATE_NAME"), "fleet-template"), "provisioning template `name`; also TEMPLATE_NAME")
+	flags.StringVar(&s.renewTemplate, "renew-template", "fleet-rotation-template", "template `name` to renew against; with AWS_HOSTNAME only")
+	flags.StringVar(&s.pfx, "pfx", "", "the claim, a PFX `file`; with AWS_HOSTNAME only (default examples/secrets/claim_identity.pfx)")
+	flags.StringVar(&s.state, "state", "", "`directory` for the credentials, on a disk that outlives a reboot\n(default device-state, or a temporary one without AWS_HOSTNAME)")
 	flags.BoolVar(&s.renew, "renew", false, "renew the certificate first, for systems without SIGHUP")
+	flags.Func("param", "parameter of the template, as `key=value`; repeatable", func(text string) error {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" || s.parameters[name] != "" {
+			return errors.New("it must be key=value, and no key may be given twice")
+		}
+		s.parameters[name] = value
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
-		return settings{}, err
+		return nil, err
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "unexpected argument %q: parameters are given as -param key=value\n", flags.Arg(0))
-		flags.Usage()
-		return settings{}, errors.New("unexpected argument")
+		return nil, errors.New("unexpected argument")
 	}
-	if s.state == "" && s.endpoint != "" {
-		s.state = defaultState
+	s.claim = func(context.Context) (*fleetprov.Identity, error) {
+		claim, err := fleetprov.LoadPFX(cmp.Or(s.pfx, "examples/secrets/claim_identity.pfx"), getenv("IDENTITY_PASSWORD"))
+		if err != nil {
+			err = fmt.Errorf("%w: name the file with -pfx and set IDENTITY_PASSWORD; examples/secrets/README.md says how to make it", err)
+		}
+		return claim, err
 	}
 	return s, nil
 }
 
-func (s *settings) addParameter(text string) error {
-	name, value, ok := strings.Cut(text, "=")
-	if !ok || name == "" {
-		return errors.New("it must be key=value")
+// embed starts an endpoint in this process, whose claim the device has. The caller calls
+// end.
+func (s *settings) embed() (end func(), err error) {
+	if s.pfx != "" {
+		return nil, errors.New("-pfx is for AWS: set AWS_HOSTNAME, or leave -pfx out")
 	}
-	if _, ok := s.parameters[name]; ok {
-		return fmt.Errorf("%q is given twice", name)
+	dir, err := os.MkdirTemp("", "fleetprov-")
+	if err != nil {
+		return nil, err
 	}
-	s.parameters[name] = value
-	return nil
+	server := fleetprovtest.NewUnstartedServer()
+	server.Template = s.template
+	server.Start()
+	if len(s.parameters) == 0 {
+		s.parameters["SerialNumber"] = "0001"
+	}
+	s.endpoint, s.renewTemplate, s.state = server.Endpoint(), s.template, cmp.Or(s.state, dir)
+	s.claim = func(context.Context) (*fleetprov.Identity, error) {
+		return fleetprov.NewIdentity(server.ClaimCertificate(), server.RootCertificate())
+	}
+	return func() {
+		server.Close()
+		os.RemoveAll(dir) // and the credentials: no endpoint knows them any more
+	}, nil
 }

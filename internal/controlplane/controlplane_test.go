@@ -84,6 +84,8 @@ func (p *plane) ask(method, path, body string, headers ...string) answer {
 	if strings.HasPrefix(body, "Action=") {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	request.Host = "127.0.0.1:8080"
+	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iot/aws4_request, Signature=0")
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
@@ -595,4 +597,34 @@ func TestClosedPlaneAnswers503(t *testing.T) {
 	p := newPlane(t)
 	p.handler.Close()
 	assert.Equal(t, http.StatusServiceUnavailable, p.ask("GET", "/policies", "").status)
+}
+
+// A web page in a browser on this machine must not make functions.
+func TestRequestsOfWebPagesAreRefused(t *testing.T) {
+	p := newPlane(t)
+	for _, test := range []struct {
+		name, header, value, host string
+		status                    int
+	}{
+		{"another program", "", "", "localhost:1", 200},
+		{"another program, over IPv6", "", "", "[::1]:1", 200},
+		{"without a port", "", "", "127.0.0.1", 200},
+		{"a web page", "Origin", "https://example.com", "localhost:1", 403},
+		{"a page without an origin", "Origin", "null", "localhost:1", 403},
+		{"no signature", "Authorization", "", "localhost:1", 403},
+		{"another host name", "", "", "example.com:1", 403},
+		{"another address", "", "", "192.0.2.1:1", 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			request := httptest.NewRequest("GET", "/policies", nil)
+			request.Host = test.host
+			request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iot/aws4_request, Signature=0")
+			if test.header != "" {
+				request.Header.Set(test.header, test.value)
+			}
+			recorder := httptest.NewRecorder()
+			p.handler.ServeHTTP(recorder, request)
+			assert.Equal(t, test.status, recorder.Code, recorder.Body)
+		})
+	}
 }

@@ -11,12 +11,14 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"os"
 	"time"
 
 	"github.com/miekg/pkcs11"
 )
 
-// signTime bounds a signature, for which a [crypto.Signer] has no context.
+// signTime bounds a signature, for which a [crypto.Signer] has no context. The error is
+// then os.ErrDeadlineExceeded: context.DeadlineExceeded would be the caller's deadline.
 const signTime = 30 * time.Second
 
 // signer is a key pair in a token. It is found anew for each signature.
@@ -35,7 +37,7 @@ func (s *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), signTime)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), signTime, os.ErrDeadlineExceeded)
 	defer cancel()
 	signature, err := use(ctx, s.token, func(t *session) ([]byte, error) {
 		private, err := t.private(s.label, pkcs11.NewAttribute(pkcs11.CKA_ID, s.id))

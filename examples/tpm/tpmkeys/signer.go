@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"os"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// signTime bounds a signature, for which a [crypto.Signer] has no context.
+// signTime bounds a signature, for which a [crypto.Signer] has no context. The error is
+// then os.ErrDeadlineExceeded: context.DeadlineExceeded would be the caller's deadline.
 const signTime = 30 * time.Second
 
 // signer is a key in the TPM. It is loaded for each signature.
@@ -29,7 +31,7 @@ func (s *signer) Public() crypto.PublicKey { return s.public }
 
 // Sign implements [crypto.Signer]. The TPM takes its own random numbers.
 func (s *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), signTime)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), signTime, os.ErrDeadlineExceeded)
 	defer cancel()
 	scheme, err := s.scheme(opts)
 	if err != nil {

@@ -213,6 +213,12 @@ var importRules = []importRule{
 		reason:    "the broker speaks MQTT 5 besides 3.1.1, and hands packets of 3.1.1 on",
 	},
 	{
+		imported:  "github.com/eclipse/paho.golang/...",
+		importers: []string{"examples/firmware5"},
+		tests:     anyTests,
+		reason:    "a device provisions over MQTT 3.1.1; an example may connect a provisioned device over MQTT 5",
+	},
+	{
 		imported:  "software.sslmate.com/src/go-pkcs12/...",
 		importers: []string{"internal/pfx", "fleetprovtest"},
 		tests:     anyTests,

@@ -1,6 +1,8 @@
 package rules_test
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,18 +46,28 @@ func TestPagesShowCodeThatRuns(t *testing.T) {
 	defer server.Close()
 	home := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(home, "claim_identity.pfx"), server.ClaimPFX(provtest.Password), 0o600))
-	boot := func() string {
-		device := exec.CommandContext(provtest.Context(t), program)
+	// A device works until its power is cut.
+	boots := func(because string) {
+		ctx, powerOff := context.WithCancel(provtest.Context(t))
+		defer powerOff()
+		device := exec.CommandContext(ctx, program)
 		device.Dir = home
 		device.Env = append(os.Environ(), "AWS_HOSTNAME="+server.Endpoint(), "IDENTITY_PASSWORD="+provtest.Password)
-		output, err := device.CombinedOutput()
-		require.NoError(t, err, "%s", output)
-		return string(output)
+		output, err := device.StderrPipe()
+		require.NoError(t, err)
+		require.NoError(t, device.Start())
+		var said string
+		for lines := bufio.NewScanner(output); !strings.Contains(said, "I am 12345") && lines.Scan(); {
+			said += lines.Text() + "\n"
+		}
+		powerOff()
+		_ = device.Wait() // it was killed
+		assert.Contains(t, said, "I am 12345", because)
 	}
-	assert.Contains(t, boot(), "I am 12345")
+	boots("the first boot")
 	require.Len(t, server.Things(), 1)
 	server.Close()
-	assert.Contains(t, boot(), "I am 12345", "without a network")
+	boots("without a network")
 }
 
 // newModule makes a module that requires this one as it is on the disk.

@@ -51,7 +51,10 @@ func (c command) run(ctx context.Context, arguments []string, t terminal) int {
 		}
 		return exitUsage
 	}
-	err := do(ctx, t, flags.Args())
+	err := checkArguments(arguments, flags.Args())
+	if err == nil {
+		err = do(ctx, t, flags.Args())
+	}
 	switch {
 	case err == nil:
 		return exitOK
@@ -65,6 +68,20 @@ func (c command) run(ctx context.Context, arguments []string, t terminal) int {
 		fmt.Fprintf(t.err, "fleetprov %s: %v\n", c.name, err)
 		return exitFailed
 	}
+}
+
+// checkArguments refuses a flag behind an argument, which package flag takes for an argument.
+// Behind -- anything is an argument, and so is a lone -.
+func checkArguments(all, behind []string) error {
+	if before := len(all) - len(behind); before > 0 && all[before-1] == "--" {
+		return nil
+	}
+	for _, argument := range behind {
+		if len(argument) > 1 && strings.HasPrefix(argument, "-") {
+			return usage("%q comes too late: flags go before the arguments", argument)
+		}
+	}
+	return nil
 }
 
 // usage is an error of whoever called the command.

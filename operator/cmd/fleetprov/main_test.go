@@ -86,11 +86,15 @@ func TestFleetFromSetupToTeardown(t *testing.T) {
 	assert.Contains(t, s.succeeds("claim", "-deactivate", id), "is inactive")
 	assert.Contains(t, s.succeeds("trusted", "-out", "trusted.pfx"), "valid until")
 	assert.Contains(t, s.succeeds("trusted", "-pem", "-out", "trusted.pem"), "valid until")
+	code, _, err := s.run("", "trusted", "-out", "claim_identity.pfx")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, err, "claim_identity.pfx is there already")
+	s.succeeds("trusted", "-force", "-out", "trusted.pfx")
 	for _, file := range []string{"second.pfx", "second.password", "trusted.pfx", "trusted.password", "trusted.pem"} {
 		assert.FileExists(t, file)
 	}
 
-	code, out, err := s.run("no\n", "teardown")
+	code, out, err = s.run("no\n", "teardown")
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, out, `This cannot be undone. Type "123456789012" to go on:`)
 	assert.Contains(t, err, "nothing was removed")
@@ -123,6 +127,7 @@ func TestBadInput(t *testing.T) {
 		{"claim -out claim.pfx", exitFailed, "there is no policy fleet-claim-policy for it: run setup first"},
 		{"trusted", exitUsage, "give -out"},
 		{"trusted -out a.password", exitUsage, "a.password is where the password goes"},
+		{"trusted -out empty -pem -region none", exitFailed, "empty is there already"},
 		{"trusted -out a.pfx", exitFailed, "there is no template fleet-template in eu-west-1"},
 		{"doctor -param x", exitUsage, "it must be name=value"},
 		{"serials", exitUsage, "say list, add or remove"},
@@ -170,4 +175,18 @@ func TestFlagsGoBeforeTheFile(t *testing.T) {
 	assert.Equal(t, "1", *loaded.Parameters["A"])
 	assert.Equal(t, "", *loaded.Parameters["B"])
 	assert.True(t, loaded.NoRenewal)
+}
+
+func TestFlagBehindAnArgumentIsRefused(t *testing.T) {
+	s := newShell(t)
+	for _, arguments := range [][]string{
+		{"release", "0001", "-dry-run"},
+		{"serials", "add", "9999", "-name", "x"},
+		{"retire", strings.Repeat("0", 64), "--dry-run"},
+	} {
+		code, _, err := s.run("", arguments...)
+		assert.Equal(t, exitUsage, code, arguments)
+		assert.Contains(t, err, "flags go before the arguments", arguments)
+	}
+	assert.Contains(t, s.succeeds("release", "-dry-run", "--", "-1"), "no thing device--1")
 }

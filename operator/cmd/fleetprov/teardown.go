@@ -13,11 +13,12 @@ func teardown(flags *flag.FlagSet) action {
 	var in account
 	var of fleet
 	var claimFile string
-	var keepDevices, dryRun, yes bool
+	var keepDevices, replace, dryRun, yes bool
 	in.register(flags)
 	of.register(flags)
 	flags.StringVar(&claimFile, "out", "claim_identity.pfx", "`file` of the claim, as it was given to setup")
 	flags.BoolVar(&keepDevices, "keep-devices", false, "leave things, their certificates and policies, so that devices go on working")
+	flags.BoolVar(&replace, "replace", false, "remove what has the fleet's names and is different from what setup makes, too")
 	flags.BoolVar(&dryRun, "dry-run", false, "say what is to be done, and do nothing")
 	flags.BoolVar(&yes, "yes", false, "do not ask")
 	return func(ctx context.Context, t terminal, arguments []string) error {
@@ -32,7 +33,7 @@ func teardown(flags *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		plan, err := a.PlanTeardown(ctx, operator.Setup{Fleet: f, ClaimFile: claimFile}, keepDevices)
+		plan, err := a.PlanTeardown(ctx, operator.Setup{Fleet: f, ClaimFile: claimFile, Replace: replace}, keepDevices)
 		if err != nil {
 			return err
 		}

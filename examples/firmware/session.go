@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/fleetprov/fleetprov"
+)
+
+// device is a provisioned device at work. One session after the other has it.
+type device struct {
+	credentials *fleetprov.Credentials // of the last session
+	booted      time.Time
+	sent        int // messages
+	stdout      io.Writer
+}
+
+// session connects as the device and publishes until the connection is lost, or ctx
+// ends: because the certificate is to be renewed, or the program is to end. What it
+// publishes stands in for what a real device would measure.
+func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
+	if d.credentials == nil || d.credentials.CertificateID != c.CertificateID {
+		fmt.Fprintf(d.stdout, "Thing name:     %s\nCertificate id: %s\n", c.ThingName, c.CertificateID)
+		if old := c.PreviousCertificateID; old != "" {
+			fmt.Fprintln(d.stdout, "The previous one may be deactivated: aws iot update-certificate --new-status INACTIVE --certificate-id", old)
+		}
+		fmt.Fprintf(d.stdout, "\nCtrl-C ends this, kill -HUP %d renews the certificate.\n\n", os.Getpid())
+	}
+	d.credentials = c
+	topic := "devices/" + c.ThingName + "/telemetry"
+	hint := fmt.Sprintf("check that the certificate is active, that its policy allows iot:Connect on client/%s and iot:Publish on topic/%s, and that no other client uses this client id", c.ThingName, topic)
+	if c.ThingName == "" {
+		return errors.New("the template has no AWS::IoT::Thing, so that there is no name to connect under")
+	}
+	config, err := c.TLSConfig()
+	if err != nil {
+		return err
+	}
+	// paho could reconnect by itself. It would do so without jitter, and would
+	// take CONNACK code 7, by which AWS IoT refuses a device, for success.
+	lost := make(chan error, 1)
+	client := mqtt.NewClient(mqtt.NewClientOptions().
+		AddBroker("ssl://" + c.Endpoint).
+		SetClientID(c.ThingName).
+		SetTLSConfig(config).
+		SetProtocolVersion(4).
+		SetWriteTimeout(30 * time.Second). // a call to paho may hang while the connection breaks
+		SetAutoReconnect(false).
+		SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err }))
+	defer client.Disconnect(250)
+	await := func(token mqtt.Token) error {
+		select {
+		case <-token.Done():
+			return token.Error()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(30 * time.Second):
+			return os.ErrDeadlineExceeded
+		}
+	}
+	if err := await(client.Connect()); err != nil {
+		return fmt.Errorf("connecting as %s: %w: %s", c.ThingName, err, hint)
+	}
+	for {
+		message := fmt.Sprintf(`{"sequence":%d,"uptimeSeconds":%.1f}`, d.sent+1, time.Since(d.booted).Seconds())
+		if err := await(client.Publish(topic, 1, false, message)); err != nil {
+			return fmt.Errorf("publishing to %s: %w: %s", topic, err, hint)
+		}
+		d.sent++
+		fmt.Fprintln(d.stdout, topic, message)
+		select {
+		case <-time.After(time.Second):
+		case err := <-lost:
+			return fmt.Errorf("the connection was lost: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

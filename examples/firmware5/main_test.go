@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
+)
+
+// screen is a buffer that can be read while a program prints to it.
+type screen struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buffer.Write(p)
+}
+
+func (s *screen) shows(t *testing.T, n int, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return strings.Count(s.buffer.String(), text) >= n
+	}, 2*time.Minute, 5*time.Millisecond, "%s is not printed", text)
+}
+
+// The device works, renews when it is asked to, and works with the new certificate.
+func TestALifeWithMQTT5(t *testing.T) {
+	t.Parallel()
+	manager, end, err := newManager("", "")
+	require.NoError(t, err)
+	defer end()
+	manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(nil)}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout, ended := new(screen), make(chan error, 1)
+	go func() { ended <- run(ctx, manager, stdout) }()
+	stdout.shows(t, 2, "devices/0001/telemetry {")
+	renewed, err := manager.Renew(ctx)
+	require.NoError(t, err)
+	assert.NotEmpty(t, renewed.PreviousCertificateID)
+	stdout.shows(t, 2, `{"connectedSeconds":0}`)
+	cancel()
+	assert.ErrorIs(t, provtest.Wait(t, ended), context.Canceled)
+}
+
+// What ends a session is in its error, for the Manager to log.
+func TestWhatEndsASession(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.Template = provtest.Template
+	server.Start()
+	defer server.Close()
+	c := provtest.Provisioned(t, server, fleetprov.WithGeneratedKey())
+	stdout := new(screen)
+
+	server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Disconnect: true})
+	err := session(provtest.Context(t), c, stdout)
+	assert.ErrorContains(t, err, "connecting as "+c.ThingName+": ")
+
+	ended := make(chan error, 1)
+	go func() { ended <- session(provtest.Context(t), c, stdout) }()
+	stdout.shows(t, 1, "/telemetry {")
+	require.NoError(t, server.UpdateCertificate(c.CertificateID, fleetprovtest.StatusInactive))
+	assert.ErrorContains(t, provtest.Wait(t, ended), "the connection was lost")
+
+	err = session(provtest.Context(t), &fleetprov.Credentials{}, stdout)
+	assert.ErrorContains(t, err, "the template has no AWS::IoT::Thing")
+	provtest.NoGoroutineLeft(t)
+}
