@@ -117,7 +117,11 @@ type serialNumbers struct {
 }
 
 func (s serialNumbers) String() string {
-	return fmt.Sprintf("%d serial numbers on the list of the function %s", len(s.wanted), s.fleet.Names.ProvisioningHook)
+	count := "1 serial number"
+	if len(s.wanted) != 1 {
+		count = fmt.Sprintf("%d serial numbers", len(s.wanted))
+	}
+	return count + " on the list of the function " + s.fleet.Names.ProvisioningHook
 }
 
 func (s serialNumbers) look(ctx context.Context) error {

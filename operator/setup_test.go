@@ -91,7 +91,7 @@ func TestPlanChangesNothing(t *testing.T) {
 		"create policy fleet-hook-role-policy of role fleet-hook-role",
 		"create function fleet-provisioning-hook",
 		"create permission of AWS IoT to call the function fleet-provisioning-hook",
-		"create 1 serial numbers on the list of the function fleet-provisioning-hook",
+		"create 1 serial number on the list of the function fleet-provisioning-hook",
 		"create template fleet-template",
 		"create function fleet-rotation-hook",
 		"create permission of AWS IoT to call the function fleet-rotation-hook",
