@@ -32,11 +32,13 @@ func TestAManagersRenewalWhoseJournalCannotBeWrittenIsNotMadeAgain(t *testing.T)
 		first, err := m.Renew(t.Context())
 		require.ErrorIs(t, err, syscall.EIO)
 		require.NotNil(t, first)
+		registered := count(m.server, fleetprovtest.OpRegisterThing)
 		<-time.After(2 * time.Hour) // its ownership token is of no use now
 		m.store.Fail = nil
 		renewed, err := m.Renew(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, first.CertificateID, renewed.CertificateID)
+		assert.Equal(t, registered, count(m.server, fleetprovtest.OpRegisterThing), "AWS is not asked for it again")
 	})
 }
 
