@@ -28,7 +28,8 @@ type Credentials struct {
 	PreviousCertificateID string              // of the certificate these replace, which may be deactivated now
 
 	// AbandonedCertificateIDs are of certificates that may be active and that no device
-	// has: a registration was asked for and not heard of again. They may be deactivated.
+	// has: a registration was asked for and not heard of again, or the file that held
+	// them is damaged. They may be deactivated. See [Provisioner.Ensure].
 	AbandonedCertificateIDs []string
 
 	// KeyLabel is the label of the private key in a [Keyring], or empty. UseKeyring
@@ -41,7 +42,7 @@ type Credentials struct {
 type privateKey struct{ signer crypto.Signer }
 
 var (
-	errNoKey    = errors.New("fleetprov: the credentials have no private key: if it lives in hardware, give it with SetPrivateKey")
+	errNoKey    = errors.New("fleetprov: the credentials have no private key: if it lives in hardware, give it with UseKeyring or SetPrivateKey")
 	errHardware = errors.New("fleetprov: the private key lives in hardware and cannot be written to a file")
 	errJSON     = errors.New("fleetprov: credentials have no JSON form, which would lose the private key: use MarshalPEM")
 )
@@ -185,7 +186,7 @@ func (c *Credentials) MarshalPEM() ([]byte, error) {
 
 // ParseCredentials reads what [Credentials.MarshalPEM] wrote. Credentials whose
 // key lives in hardware come back without it: give it with
-// [Credentials.SetPrivateKey]. Validity in time is not looked at.
+// [Credentials.UseKeyring] or [Credentials.SetPrivateKey]. Validity in time is not looked at.
 func ParseCredentials(data []byte) (*Credentials, error) {
 	file, err := credfile.Parse(data)
 	if err != nil {

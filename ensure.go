@@ -20,7 +20,7 @@ import (
 // neither claim nor network: this is how a provisioned device boots. It fails with
 // an error that wraps [fs.ErrNotExist] if there are none. Credentials whose key
 // lives in hardware come back without it: give it with
-// [Credentials.SetPrivateKey].
+// [Credentials.UseKeyring] or [Credentials.SetPrivateKey].
 func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 	if store == nil {
 		return nil, errors.New("fleetprov: the store is nil")
@@ -39,18 +39,21 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // the network. Sound are credentials that can be read, whose key belongs to the
 // certificate, and that have not expired. Those that have, by the device's clock, are
 // replaced by new ones if one attempt can get them, and returned with the error
-// otherwise: the clock may be what is wrong. Otherwise Ensure locks the store if it is
-// a [Locker], proves that it can be written to before AWS makes anything, and
-// provisions as [Provisioner.Provision] does, with a journal in the store: when the
-// power fails, the next Ensure goes on with the certificate that was issued
-// instead of asking for another.
+// otherwise: the clock may be what is wrong.
+//
+// To get new ones, Ensure locks the store if it is a [Locker], proves with a file of
+// 16 kB that it can be written to before AWS makes anything, and provisions as
+// [Provisioner.Provision] does, with a journal in the store: when the power fails, the
+// next Ensure goes on with the certificate that was issued instead of asking for
+// another.
 //
 // A second active certificate is left behind when a registration was asked for whose
 // answer never came, and its ownership token is refused afterwards (it lives for an
-// hour, and AWS does not say whether it can be used again); or when the journal of a
+// hour, and AWS does not say whether it can be used again); when the journal of a
 // certificate is damaged, is for another template or endpoint, or is for a private key
-// that is gone. Credentials.AbandonedCertificateIDs names each of them, for an operator
-// to deactivate, but for one whose journal is damaged beyond reading.
+// that is gone; or when the stored credentials are damaged. AbandonedCertificateIDs of
+// the [Credentials] names each of them, for an operator to deactivate, but for one whose
+// file is damaged beyond reading. What AWS has refused in words is not named.
 //
 // With [WithVerification], credentials that are stored but could not be verified
 // are returned together with that error, by this Ensure and by each one after it
@@ -61,8 +64,8 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // returned, never taken for damage. Once AWS has accepted the registration,
 // Credentials are returned even together with an error.
 //
-// Each call of the store takes as long as [WithStepTimeout] says at most, but for Lock,
-// which takes until ctx ends. When ctx ends, what is being written after AWS has given
+// Each call of the store takes as long as [WithStepTimeout] says at most. So does Lock
+// where there are expired credentials to boot with; otherwise it takes until ctx ends. When ctx ends, what is being written after AWS has given
 // something gets two seconds more. That holds also for a store that hangs and does not
 // watch its context: see [Store] for what is left behind then.
 //
@@ -247,6 +250,11 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 // the old credentials are in the store. A call that finds a renewal done but for its
 // journal ends that one, and returns the credentials that are stored: their
 // CertificateID tells.
+//
+// When AWS refuses the ownership token of a renewal whose registration was not answered,
+// the new certificate is tried under the thing name. If it connects, it is the renewal,
+// with the DeviceConfiguration of the old credentials. If AWS does not let it in, the
+// renewal begins again, and names it in AbandonedCertificateIDs.
 func (p *Provisioner) Renew(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -423,7 +431,11 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 	if err != nil {
 		return nil, k.run.steps.failed(OpPrepare, err)
 	}
-	if err := k.journal.Probe(ctx, g.abandoned, label); err != nil {
+	replaced := 0
+	if found.credentials != nil {
+		replaced = len(found.data)
+	}
+	if err := k.journal.Probe(ctx, g.abandoned, label, replaced); err != nil {
 		return nil, err
 	}
 	ended, err := k.useLabel(ctx, label)
@@ -466,7 +478,7 @@ func (k *keeper) goOn(pending *journal.Pending) error {
 	}
 	g := &k.run.gained
 	g.issued = &exchange.Issued{ID: file.CertificateID, Chain: file.Chain, Leaf: leaf, Key: file.Key, Token: pending.Token}
-	g.issuedAt, g.asked = pending.Issued, !pending.Refused
+	g.issuedAt, g.asked, g.keyLabel = pending.Issued, !pending.Refused, file.KeyLabel
 	return nil
 }
 
@@ -579,7 +591,7 @@ func (k *keeper) useLabel(ctx context.Context, label string) (ended func(), err 
 			return nil, err
 		}
 	}
-	k.run.gained.keyLabel = label
+	k.run.gained.newLabel = label
 	k.run.gained.creation, ended = k.hardware.creation(ctx, label, k.run.p.options.format)
 	return ended, nil
 }

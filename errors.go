@@ -41,8 +41,9 @@ const (
 )
 
 // Error is every failure of [Provisioner.Provision], [Provisioner.Ensure] and
-// [Provisioner.Renew], and of a [Manager] but for settings that New refuses and the end
-// of Run's context. It says which step failed; what it wraps says why, and can be asked for with [errors.Is] and [errors.As].
+// [Provisioner.Renew], and of a [Manager], but for settings that [New] refuses and the
+// end of the context of [Manager.Run]. It says which step failed;
+// what it wraps says why, and can be asked for with [errors.Is] and [errors.As].
 type Error struct {
 	Op            Op
 	CertificateID string // of the certificate AWS had issued by then, or empty
@@ -232,10 +233,13 @@ var (
 	ErrRenewalDue = errors.New("the device's certificate is to be renewed")
 )
 
-// Retryable reports whether another attempt could succeed where err failed,
-// with nothing changed but time: a network failure, a lost connection, a step's
-// timeout, a wrong clock, a throttled request (429), a failure inside AWS (5xx) or
-// a [Keyring] that did not answer. It is false for everything else, for nil, and for the end of the
+// Retryable reports whether another attempt could succeed where err failed, with nothing
+// changed but time. It is true for a network failure, a lost connection, a step's
+// timeout, a wrong clock, CONNACK 3 (server unavailable), a throttled request, another
+// change of the same thing that is under way, a failure inside AWS (5xx), an answer to
+// RegisterThing that cannot be read, a proxy that is overloaded or cannot reach the
+// endpoint, a [Keyring] that did not answer, and what a dialer says that this package
+// does not know. It is false for everything else, for nil, and for the end of the
 // caller's own context, which only the caller can lift.
 func Retryable(err error) bool {
 	var (

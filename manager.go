@@ -1,16 +1,20 @@
 package fleetprov
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/bounded"
+	"github.com/fleetprov/fleetprov/internal/journal"
+	"github.com/fleetprov/fleetprov/internal/renewal"
 	"github.com/fleetprov/fleetprov/internal/turn"
 )
 
@@ -41,22 +45,16 @@ type Manager struct {
 
 	Options []Option
 
-	mu        sync.Mutex       // guards what follows
-	running   bool             // whether there is a Run
-	wanted    bool             // a renewal, by RequestRenewal
-	waiting   []chan<- renewed // calls of Renew
-	connected time.Time        // when the device last connected under its thing name
+	requests  renewal.Requests[*Credentials] // which Run serves
+	unwritten journal.Unwritten              // the Provisioners' of every renewal
 
-	// Made by channels, and not changed after that.
-	wake    chan struct{} // holds one while there is something wanted that Run has not seen
-	working chan struct{} // holds one while Run or Renew has the thing's client id to itself
+	mu        sync.Mutex    // guards what follows
+	connected time.Time     // when the device last connected under its thing name
+	working   chan struct{} // holds one while Run or Renew has the thing's client id to itself
 }
 
 // renewed is what came of a renewal.
-type renewed struct {
-	credentials *Credentials
-	err         error
-}
+type renewed = renewal.Result[*Credentials]
 
 // Credentials returns the device's credentials: those in Store, at once and offline, or
 // else new ones, for which it asks Claim and provisions the device as
@@ -137,7 +135,7 @@ func (m *Manager) stored(ctx context.Context) (stored, error) {
 // provision asks for the claim, and gets credentials in the place of those that were
 // found, if any.
 func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, error) {
-	claim, err := m.claim(ctx)
+	claim, err := m.claim(ctx, found)
 	if err != nil {
 		return found.credentials, &Error{Op: OpPrepare, CertificateID: found.id(), Err: fmt.Errorf("%s, and %w", found.lack(), err)}
 	}
@@ -145,6 +143,7 @@ func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, er
 	if err != nil {
 		return found.credentials, err
 	}
+	p.unwritten = &m.unwritten
 	c, err := p.Ensure(ctx, m.Store, m.Parameters)
 	if c == nil {
 		c = found.credentials
@@ -152,10 +151,16 @@ func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, er
 	return c, err
 }
 
-// claim opens the claim.
-func (m *Manager) claim(ctx context.Context) (*Identity, error) {
+// claim opens the claim. While there is something else to work with, it may not take
+// longer than a step.
+func (m *Manager) claim(ctx context.Context, found stored) (*Identity, error) {
 	if m.Claim == nil {
 		return nil, fmt.Errorf("there is no claim to get others with: %w", fs.ErrNotExist)
+	}
+	if found.credentials != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, newOptions(m.Options).stepTimeout)
+		defer cancel()
 	}
 	claim, err := bounded.Read(ctx, "opening the claim", m.Claim)
 	switch {
@@ -187,27 +192,27 @@ func (m *Manager) Renew(ctx context.Context) (*Credentials, error) {
 		return nil, &Error{Op: OpPrepare, Err: ctx.Err()}
 	}
 	result := make(chan renewed, 1)
-	_, working := m.channels()
-	m.ask(result)
+	working := m.work()
+	m.requests.Ask(result)
 	select {
 	case working <- struct{}{}: // nobody else renews
 		defer func() { <-working }()
-		if m.withdraw(result, false) {
+		if m.requests.Withdraw(result, false) {
 			c, err := m.renewNow(ctx)
 			if err == nil {
-				m.answer(renewed{c, nil}) // others who wait for the same
+				m.requests.Answer(renewed{Value: c}) // others who wait for the same
 			}
 			return c, err
 		}
 	case <-ctx.Done():
-		if m.withdraw(result, true) {
+		if m.requests.Withdraw(result, true) {
 			return nil, &Error{Op: OpPrepare, Err: ctx.Err()}
 		}
 	case r := <-result:
-		return r.credentials, r.err
+		return r.Value, r.Err
 	}
 	r := <-result // Run was faster
-	return r.credentials, r.err
+	return r.Value, r.Err
 }
 
 // renewNow renews while no session runs, and no other renewal.
@@ -238,6 +243,7 @@ func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.unwritten = &m.unwritten
 	parameters := m.RenewParameters
 	if parameters == nil {
 		parameters = map[string]string{"ThingName": found.credentials.ThingName}
@@ -245,10 +251,11 @@ func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
 	return p.Renew(ctx, m.Store, parameters)
 }
 
-// RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity. It
-// returns at once: call it from a job, a signal or a command. Without RenewTemplate it
+// RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity, also
+// while it waits after a renewal that failed. It returns at once: call it from a job, a
+// signal or a command. Without RenewTemplate it
 // does nothing but warn in the log of Run.
-func (m *Manager) RequestRenewal() { m.ask(nil) }
+func (m *Manager) RequestRenewal() { m.requests.Ask(nil) }
 
 // Run is a device's life. It calls session with the credentials, and again after it has
 // ended, until ctx ends. A session connects, as the thing, and serves until its context
@@ -282,11 +289,11 @@ func (m *Manager) Run(ctx context.Context, session func(context.Context, *Creden
 	if err := m.check(); err != nil {
 		return err
 	}
-	if !m.begin() {
+	if !m.requests.Serve() {
 		return &Error{Op: OpPrepare, Err: errors.New("the Manager runs already")}
 	}
-	defer m.end()
-	wake, working := m.channels()
+	defer m.requests.Leave(&Error{Op: OpPrepare, Err: errors.New("the Manager's Run has ended before it renewed")})
+	working := m.work()
 	select {
 	case working <- struct{}{}:
 	case <-ctx.Done():
@@ -294,85 +301,18 @@ func (m *Manager) Run(ctx context.Context, session func(context.Context, *Creden
 	}
 	defer func() { <-working }()
 	o := newOptions(m.Options)
-	l := &life{m: m, call: session, log: o.log, now: o.now, wake: wake}
+	l := &life{m: m, call: session, log: o.log, now: o.now, wake: m.requests.Wake()}
 	return l.live(ctx)
 }
 
-// channels makes the channels, once.
-func (m *Manager) channels() (wake, working chan struct{}) {
+// work returns the channel that lets one at a time work, and makes it once.
+func (m *Manager) work() chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.wake == nil {
-		m.wake, m.working = make(chan struct{}, 1), make(chan struct{}, 1)
+	if m.working == nil {
+		m.working = make(chan struct{}, 1)
 	}
-	return m.wake, m.working
-}
-
-// begin makes the Manager one that runs, unless it does.
-func (m *Manager) begin() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	began := !m.running
-	m.running = true
-	return began
-}
-
-// end tells those who wait for Run to renew that it will not.
-func (m *Manager) end() {
-	m.mu.Lock()
-	m.running = false
-	m.mu.Unlock()
-	m.answer(renewed{err: &Error{Op: OpPrepare, Err: errors.New("the Manager's Run has ended before it renewed")}})
-}
-
-// ask asks for a renewal, for one who waits for the result or for nobody, and wakes Run.
-func (m *Manager) ask(result chan<- renewed) {
-	wake, _ := m.channels()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if result == nil {
-		m.wanted = true
-	} else {
-		m.waiting = append(m.waiting, result)
-	}
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
-}
-
-// asked reports whether a renewal was asked for, and whether somebody waits for it.
-func (m *Manager) asked() (wanted, waited bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.wanted, len(m.waiting) > 0
-}
-
-// withdraw makes one who waits wait no longer, and reports whether nobody has answered.
-// If it stands, Run renews all the same.
-func (m *Manager) withdraw(result chan<- renewed, stands bool) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	i := slices.Index(m.waiting, result)
-	if i < 0 {
-		return false
-	}
-	m.waiting = slices.Delete(m.waiting, i, i+1)
-	m.wanted = m.wanted || stands && m.running
-	return true
-}
-
-// answer tells all who wait for a renewal what came of it.
-func (m *Manager) answer(r renewed) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, result := range m.waiting {
-		result <- r // which has room for it
-	}
-	m.waiting = nil
-	if r.err == nil {
-		m.wanted = false
-	}
+	return m.working
 }
 
 // pace waits until a connection under the thing name may be opened, and takes it for
@@ -393,4 +333,293 @@ func (m *Manager) hasConnected() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.connected = time.Now()
+}
+
+const (
+	// How long after it began a session counts as one that worked.
+	workingTime = time.Minute
+
+	// How often the wall clock is looked at, and a session that does not end is logged.
+	lookInterval = time.Minute
+
+	// How long a renewal may keep the device from its work.
+	renewalTime = 5 * time.Minute
+
+	// How long before its end a certificate that is not renewed is warned of.
+	warningTime = 365 * 24 * time.Hour
+)
+
+// sessionBackoff bounds the waits after sessions that failed.
+var sessionBackoff = backoff.Policy{Min: 2 * time.Second, Max: 2 * time.Minute}
+
+// pauses are the waits after failures of one kind. The zero pauses have had none.
+type pauses struct {
+	failed backoff.Tally
+	last   time.Time // when the last failure was
+}
+
+// next returns how long to wait after a failure now.
+func (p *pauses) next() time.Duration {
+	now := time.Now()
+	if p.last.IsZero() {
+		p.last = now
+	}
+	p.failed.Failed(true, now.Sub(p.last))
+	p.last = now
+	return sessionBackoff.Wait(p.failed, false, rand.Float64())
+}
+
+var (
+	errReturned    = errors.New("it returned before its context ended")
+	errRenewalTime = errors.New("the renewal took too long, and the device has to go on working")
+)
+
+// life is one call of Run. It is that call's goroutine's, and the watch's while a session
+// runs.
+type life struct {
+	m    *Manager
+	call func(context.Context, *Credentials) error // the session
+	log  stepLog
+	now  func() time.Time // the wall clock
+	wake <-chan struct{}  // the Manager's
+
+	current  *Credentials // nil before the first
+	due      time.Time    // when they are to be renewed
+	notAfter time.Time
+	warned   string // the id of the certificate whose end was warned of
+
+	sessions pauses // since one that worked
+
+	renewalFailures int
+	renewNext       time.Time // not before then, after a failure
+}
+
+// live is Run, while no other Run or Renew works. Its error is never nil.
+func (l *life) live(ctx context.Context) error {
+	for {
+		if err := l.boot(ctx); err != nil {
+			return err
+		}
+		if l.isDue() {
+			l.renew(ctx)
+			continue
+		}
+		if err := l.session(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// boot finds the credentials that the next session connects with.
+func (l *life) boot(ctx context.Context) error {
+	var attempts pauses
+	for {
+		c, passes, err := l.obtain(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+		case c != nil:
+			l.log.warn(ctx, "the stored credentials are used all the same", "error", err)
+		case l.current != nil:
+			c = l.current
+			l.log.warn(ctx, "the device goes on with the credentials it had", "error", err)
+		case !passes:
+			return err
+		}
+		if c != nil {
+			l.take(ctx, c)
+			return nil
+		}
+		wait := attempts.next()
+		l.log.warn(ctx, "there are no credentials yet; trying again in "+wait.Round(time.Second).String(), "error", err)
+		if !backoff.Sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// obtain is Credentials once more. A store or a keyring that cannot be read may pass.
+func (l *life) obtain(ctx context.Context) (c *Credentials, passes bool, err error) {
+	found, err := l.m.stored(ctx)
+	if err != nil || found.isSound() {
+		return found.credentials, !isKeyGone(err), err
+	}
+	c, err = l.m.provision(ctx, found)
+	return c, Retryable(err), err
+}
+
+// take makes credentials the current ones.
+func (l *life) take(ctx context.Context, c *Credentials) {
+	l.current = c
+	l.due, l.notAfter = l.m.dueTime(c)
+	l.warnOfEnd(ctx)
+}
+
+// dueTime returns when a certificate is to be renewed, and when it ends.
+func (m *Manager) dueTime(c *Credentials) (due, notAfter time.Time) {
+	leaf, _, err := c.chain()
+	if err != nil {
+		return due, notAfter // they were read before
+	}
+	return renewal.Due(leaf, m.RenewBefore, cmp.Or(c.ThingName, c.CertificateID)), leaf.NotAfter
+}
+
+// warnOfEnd warns of a certificate that will expire and is not renewed, once.
+func (l *life) warnOfEnd(ctx context.Context) {
+	if l.m.RenewTemplate != "" || l.warned == l.current.CertificateID || l.notAfter.Sub(l.now()) >= warningTime {
+		return
+	}
+	l.warned = l.current.CertificateID
+	l.log.warn(ctx, "the certificate expires within a year, and there is no RenewTemplate to renew it against", "notAfter", l.notAfter.UTC().Format(time.RFC3339))
+}
+
+// isDue reports whether the credentials are to be renewed now.
+func (l *life) isDue() bool {
+	if l.m.RenewTemplate == "" {
+		return false
+	}
+	wanted, waited := l.m.requests.Asked()
+	return waited || (wanted || !l.now().Before(l.due)) && reached(l.renewNext)
+}
+
+// reached reports whether a time has come, by the wall clock or by the time that has
+// gone by: the one jumps, and the other may stand still while a device sleeps.
+func reached(t time.Time) bool {
+	now := time.Now()
+	return !now.Before(t) || !now.Round(0).Before(t.Round(0))
+}
+
+// renew renews, while no session runs.
+func (l *life) renew(ctx context.Context) {
+	select {
+	case <-l.wake: // the request that is served now
+	default:
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, renewalTime, errRenewalTime)
+	defer cancel()
+	c, err := l.m.renewNow(bounded)
+	if err == nil || ctx.Err() == nil {
+		l.m.requests.Answer(renewed{Value: c, Err: err})
+	}
+	if err == nil {
+		l.log.note(ctx, "the credentials are renewed", "certificateId", c.CertificateID)
+		l.take(ctx, c)
+		if l.now().Before(l.due) {
+			l.renewalFailures, l.renewNext = 0, time.Time{}
+			return
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	l.renewalFailures++
+	wait := renewal.Wait(l.renewalFailures, l.notAfter.Sub(l.now()), rand.Float64())
+	l.renewNext = time.Now().Add(wait)
+	again := wait.Round(time.Second).String()
+	if err == nil {
+		l.log.warn(ctx, "by this clock the new certificate is to be renewed already: check the clock; it is renewed again in "+again, "notAfter", l.notAfter.UTC().Format(time.RFC3339))
+		return
+	}
+	l.log.warn(ctx, "the renewal failed; the device goes on with the credentials it has, and tries again in "+again, "error", err)
+}
+
+// session runs one session, and waits after one that failed. Its error is the end of
+// ctx.
+func (l *life) session(ctx context.Context) error {
+	if !l.m.pace(ctx) {
+		return ctx.Err()
+	}
+	began := time.Now()
+	l.log.note(ctx, "a session begins", "thingName", l.current.ThingName)
+	err, due := l.watched(ctx)
+	if time.Since(began) >= workingTime {
+		l.sessions = pauses{}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case due:
+		return nil
+	case err == nil:
+		err = errReturned
+	}
+	return l.wait(ctx, err)
+}
+
+// watched calls the session, and reports whether its context was ended for a renewal.
+func (l *life) watched(ctx context.Context) (err error, due bool) {
+	within, cancel := context.WithCancelCause(ctx)
+	ended, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		l.watch(within, cancel, ended)
+	}()
+	defer func() { // also if the session panics
+		close(ended)
+		<-watched
+		cancel(nil)
+	}()
+	err = l.call(within, l.current)
+	return err, errors.Is(context.Cause(within), ErrRenewalDue)
+}
+
+// watch ends a session when the credentials are to be renewed, and logs one that does
+// not end when its context has. It returns when the session has ended.
+func (l *life) watch(ctx context.Context, cancel context.CancelCauseFunc, ended <-chan struct{}) {
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	for ctx.Err() == nil {
+		if l.isDue() {
+			l.log.note(ctx, "the session is to end, for a renewal", "certificateId", l.current.CertificateID)
+			cancel(ErrRenewalDue)
+			break
+		}
+		select {
+		case <-look.C:
+			l.warnOfEnd(ctx)
+		case <-l.wake:
+			l.requested(ctx)
+		case <-ctx.Done():
+		case <-ended:
+			return
+		}
+	}
+	look.Reset(lookInterval)
+	for {
+		select {
+		case <-look.C:
+			l.log.warn(ctx, "the session goes on though its context has ended", "cause", context.Cause(ctx))
+		case <-ended:
+			return
+		}
+	}
+}
+
+// requested is for a new request: it does not wait because an earlier renewal failed. One
+// that cannot be met is warned of.
+func (l *life) requested(ctx context.Context) {
+	l.renewNext = time.Time{}
+	if l.m.RenewTemplate == "" {
+		l.log.warn(ctx, "a renewal was requested, and there is no RenewTemplate to renew against", "template", l.m.Template)
+	}
+}
+
+// wait waits before the next session after one that failed, or until a renewal is due.
+func (l *life) wait(ctx context.Context, failed error) error {
+	wait := l.sessions.next()
+	l.log.warn(ctx, "the session failed; another begins in "+wait.Round(time.Millisecond).String(), "error", failed)
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for !l.isDue() {
+		select {
+		case <-over.C:
+			return nil
+		case <-l.wake:
+			l.requested(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

@@ -230,9 +230,10 @@ func WithRetryIf(retry func(error) bool) Option {
 	return func(o *options) { o.retryIf = retry }
 }
 
-// WithLogger sets where steps (Info), their failures (Warn) and beginnings
-// (Debug) are logged, and warnings. No key, token, password, value of a parameter or
-// payload is. With nil nothing is logged.
+// WithLogger sets where steps are logged: their ends (Info, or Debug for those in the
+// store), their failures (Warn) and their beginnings (Debug); and warnings. No key,
+// token, password, payload or value of a parameter is, but for the thing name, which a
+// template may make of one. With nil nothing is logged.
 //
 // Default: a failure that will be tried again, with the wait, and warnings go to the
 // standard logger of package log, which hands them on to the default logger of

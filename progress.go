@@ -34,6 +34,7 @@ type gained struct {
 	issued   *exchange.Issued
 	issuedAt time.Time
 	keyLabel string // of its key in a keyring
+	newLabel string // of the key that is made for the next one
 	asked    bool   // a registration was asked for whose outcome is not known
 
 	// unread are the credentials that AWS accepted with an answer that could not be

@@ -212,7 +212,7 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 		loop.Refused, loop.Keep = r.gained.refusedFor, r.journal.refusedFor
 	}
 	if r.once {
-		loop.MaxAttempts = 1
+		loop.MaxAttempts, loop.Refused = 1, 0 // there is something to boot with
 	}
 	var credentials *Credentials
 	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {
@@ -229,7 +229,7 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 // waiting reports the wait before the next attempt, unless the claim ends before it.
 func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Duration) error {
 	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
-		return diagnosis.Expired(claim)
+		return diagnosis.Expired(claim, r.p.client.Device)
 	}
 	p := Progress{Op: OpPrepare, Done: true, Elapsed: elapsed, Wait: wait, Err: failed}
 	if failed != nil {
@@ -244,10 +244,10 @@ func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Dura
 func (r *run) attempt(ctx context.Context) (*Credentials, error) {
 	r.reached = false
 	claim, now := r.p.claim.leaf, r.p.options.now()
-	if err := diagnosis.Validity(claim, now); err != nil {
+	if err := diagnosis.Validity(claim, now, r.p.client.Device); err != nil {
 		return nil, r.steps.failed(OpPrepare, err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, claim.NotAfter.Sub(now), diagnosis.Expired(claim))
+	ctx, cancel := context.WithTimeoutCause(ctx, claim.NotAfter.Sub(now), diagnosis.Expired(claim, r.p.client.Device))
 	defer cancel()
 	turn, err := r.p.turn.Take(ctx)
 	if err != nil {
@@ -382,7 +382,7 @@ func (c *connection) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.gained.issuedAt = time.Now()
+	r.gained.issuedAt, r.gained.keyLabel = time.Now(), r.gained.newLabel
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
 		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
 	}

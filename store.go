@@ -16,8 +16,10 @@ import (
 
 // Store is where a device keeps its credentials, and what it needs to go on with
 // provisioning after a crash. [DirStore] is one. A name is that of a file, such
-// as credentials.pem: letters, digits, dots and dashes. The data are a few
-// kilobytes, and secret. All methods are called concurrently.
+// as credentials.pem: letters, digits, dots and dashes. The data are secret,
+// and mostly 4 to 8 KiB. The largest is the proof, before a provisioning, that the
+// store takes them: 16 KiB, and as much again as the credentials that are replaced. All
+// methods are called concurrently.
 //
 // A method should return when its ctx ends. One that has not returned 0.1 s later
 // is left behind in its goroutine. While that is a Put or a Delete, Put, Delete and

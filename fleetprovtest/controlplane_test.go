@@ -40,7 +40,8 @@ func (o operator) do(method, path string, body any) map[string]any {
 	if isForm {
 		data = []byte(form)
 	}
-	request := httptest.NewRequest(method, path, bytes.NewReader(data))
+	request := httptest.NewRequest(method, "http://localhost"+path, bytes.NewReader(data))
+	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iot/aws4_request, Signature=0")
 	if isForm {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -3,6 +3,7 @@ package fleetprovtest_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,8 +43,11 @@ func TestExamplesForAWS(t *testing.T) {
 		// rotation_hook.py
 		s.Hook = func(r hookRequest) hookResponse {
 			hooked = append(hooked, r)
+			own := func(t fleetprovtest.Thing) bool {
+				return t.Name == r.Parameters["ThingName"] && slices.Contains(t.CertificateIDs, r.ClaimCertificateID)
+			}
 			rotates := strings.HasSuffix(r.TemplateARN, "/fleet-rotation-template")
-			return hookResponse{AllowProvisioning: !rotates || r.Parameters["ThingName"] == r.ClientID}
+			return hookResponse{AllowProvisioning: !rotates || slices.ContainsFunc(s.Things(), own)}
 		}
 	}
 	walk(t, []behaviour{

@@ -93,7 +93,7 @@ func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
 func TestClientCAsDoNotDecideWhoIsAccepted(t *testing.T) {
 	server := fleetprovtest.NewUnstartedServer()
 	server.TLS = &tls.Config{ClientCAs: testca.New("hint").Pool()}
-	server.Refusal = fleetprovtest.RefuseInHandshake
+	server.Refusal = fleetprovtest.RefuseInHandshake // where ClientCAs could decide
 	server.Start()
 	defer closeServer(t, server)
 

@@ -12,6 +12,9 @@ import boto3
 # boto3 of 2023 and later reads AWS_ENDPOINT_URL by itself. AWS Lambda does not set it.
 iot = boto3.client("iot", endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
 
+# The names of things, as in provisioning-template.json.
+THING_NAME = os.environ.get("THING_NAME", "device-{SerialNumber}")
+
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "serial-numbers.txt")) as file:
     SERIAL_NUMBERS = set(file.read().split())
 
@@ -33,7 +36,7 @@ def handler(event, context):
 def reason_to_refuse(serial_number, certificate_id):
     if serial_number not in SERIAL_NUMBERS:
         return "it is not on the list"
-    registered = certificates_of("device-" + serial_number)  # see provisioning-template.json
+    registered = certificates_of(THING_NAME.replace("{SerialNumber}", serial_number))
     if certificate_id in registered:
         return None  # the device asks again
     for other in registered:

@@ -37,7 +37,7 @@ func main() {
 		log.Fatal(err)
 	}
 	defer end()
-	manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(slog.Default())}
+	manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(slog.Default()), fleetprov.WithPipelining()}
 	if err := run(ctx, manager, os.Stdout); ctx.Err() == nil {
 		log.Print(err)
 	}

@@ -64,7 +64,7 @@ func TestOtherClients(t *testing.T) {
 			output, err := exec.CommandContext(provtest.Context(t), command[0], arguments...).CombinedOutput()
 			require.NoError(t, err, "%s", output)
 			assert.Equal(t, "provisioned pump\n", string(output))
-			p.logs(`msg="RegisterThing accepted"`, "client=factory", "thing=pump")
+			p.logs(`msg="RegisterThing accepted"`, "client=fleetprov-", "thing=pump")
 			p.logs("msg=published", "client=pump", "topic=devices/pump/telemetry")
 			p.end()
 		})

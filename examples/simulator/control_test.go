@@ -24,6 +24,7 @@ func TestTheControlPlaneIsServed(t *testing.T) {
 
 	request, err := http.NewRequestWithContext(provtest.Context(t), "GET", url+"/things", nil)
 	require.NoError(t, err)
+	request.Header.Set("Authorization", "any")
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()

@@ -47,11 +47,13 @@ func TestTheLinesForThisLibrary(t *testing.T) {
 
 func TestTheLinesForAWSsRuntime(t *testing.T) {
 	python := requireAWSCRT(t)
-	p := start(t, awkward(t))
+	// With the documents of an account, which let a claim use only some client ids.
+	p := start(t, awkward(t), "-template", "../aws/provisioning-template.json", "-claim-policy", "../aws/claim-policy.json",
+		"-policy", "fleet-device-policy=../aws/device-policy.json")
 	output := shell(t, filepath.Join("..", ".."), "python3() { command "+python+` "$@"; }`+"\n"+p.lines("With AWS's Common Runtime for Python"))
-	assert.Equal(t, "provisioned 0002\n", output)
-	p.logs(`msg="RegisterThing accepted"`, "template=fleet-template", "thing=0002")
-	p.logs("msg=published", "client=0002", "telemetry")
+	assert.Equal(t, "provisioned device-0002\n", output)
+	p.logs(`msg="RegisterThing accepted"`, "template=fleet-template", "thing=device-0002")
+	p.logs("msg=published", "client=device-0002", "telemetry")
 	p.end()
 }
 

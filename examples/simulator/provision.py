@@ -24,7 +24,7 @@ def ask(topic, request):
     topic, answer = answers.get(timeout=20)
     return answer if topic.endswith("/accepted") else sys.exit(f"{topic}: {answer}")
 
-claim = connect("factory", read("claim.pem.crt"), read("claim.pem.key"))
+claim = connect("fleetprov-python", read("claim.pem.crt"), read("claim.pem.key"))
 created = ask("$aws/certificates/create/json", {})
 registered = ask(f"$aws/provisioning-templates/{template}/provision/json", {
     "certificateOwnershipToken": created["certificateOwnershipToken"],

@@ -1,8 +1,10 @@
 // Package controlplane serves the AWS APIs with which an operator sets a fleet up: of AWS
-// IoT, IAM, Lambda and STS what provisioning takes. Requests may be signed with any
-// credentials, or not at all: the signature says only which region is meant. What AWS's
-// service models say of an operation (its path, its members and their limits) is one row
-// of a table: see [operation].
+// IoT, IAM, Lambda and STS what provisioning takes. Requests are signed with any
+// credentials, as the AWS CLI and SDKs sign every request; the signature is not verified, and
+// says only which region is meant. What a web page could send is refused: see [Plane.ServeHTTP].
+//
+// What AWS's service models say of an operation (its path, its members and their limits) is
+// one row of a table: see [operation].
 //
 // The account is one whatever region a request is for. Every ARN in an answer has that
 // region, and in a request any region will do.
@@ -40,6 +42,7 @@ func New() *Plane {
 		p.routes.HandleFunc(o.route, shared.rest(lambdaAPI, o))
 	}
 	p.routes.HandleFunc("POST /{$}", shared.query(iamOperations, stsOperations))
+	p.routes.HandleFunc("GET "+codePath+"{name}", shared.serveCode)
 	p.routes.HandleFunc("/", unknownPath)
 	return p
 }
@@ -56,13 +59,20 @@ func (p *Plane) Invoke(targetARN string, request iotservice.HookRequest) (iotser
 // things: by one of AWS's policies for that, or by one of its own, whatever that says.
 func (p *Plane) CheckRole(arn string) error { return p.plane.checkRole(arn) }
 
-// ServeHTTP implements [http.Handler]. It must not be called before [Plane.Serve].
+// ServeHTTP implements [http.Handler]. It must not be called before [Plane.Serve]. Functions
+// run on this machine, so that no web page in a browser on it may make one: requests with an
+// Origin, without a signature, or for a host that is not this machine are refused. The code of
+// a function is downloaded without a signature.
 func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.begin() {
 		writeJSONError(w, &apiError{"ServiceUnavailableException", "The server is closed."})
 		return
 	}
 	defer p.serving.Done()
+	if err := checkSender(r); err != nil {
+		writeJSONError(w, err)
+		return
+	}
 	p.routes.ServeHTTP(w, r)
 }
 

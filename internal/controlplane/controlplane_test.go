@@ -84,6 +84,8 @@ func (p *plane) ask(method, path, body string, headers ...string) answer {
 	if strings.HasPrefix(body, "Action=") {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	request.Host = "127.0.0.1:8080"
+	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iot/aws4_request, Signature=0")
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
@@ -165,6 +167,37 @@ func csr(t *testing.T) string {
 }
 
 func certificateARN(id string) string { return "arn:aws:iot:us-east-1:123456789012:cert/" + id }
+
+// What an operator reads of a function is what the next change is made of.
+func TestFunctionsAreReadAndChanged(t *testing.T) {
+	p := newPlane(t).withRoles()
+	const function, path = "/2015-03-31/functions", "/2015-03-31/functions/f"
+	var archive bytes.Buffer
+	w := zip.NewWriter(&archive)
+	_, err := w.Create("f.js")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	code := base64.StdEncoding.EncodeToString(archive.Bytes())
+	p.do("POST", function, object("FunctionName", "f", "Runtime", "nodejs22.x", "Handler", "f.g", "Role", "arn:aws:iam::123456789012:role/runs",
+		"Code", map[string]string{"ZipFile": code}))
+
+	location, err := url.Parse(p.do("GET", path, "").json["Code"].(map[string]any)["Location"].(string))
+	require.NoError(t, err)
+	assert.Equal(t, archive.String(), p.do("GET", location.Path, "").text)
+	assert.Equal(t, 404, p.ask("GET", location.Path+"x", "").status)
+
+	changed := p.do("PUT", path+"/configuration", object("Timeout", 5, "Environment", map[string]any{"Variables": map[string]string{"A": "1"}})).json
+	assert.Equal(t, 5.0, changed["Timeout"])
+	assert.Equal(t, "f.g", changed["Handler"], "what is not named stays")
+	assert.Equal(t, map[string]any{"Variables": map[string]any{"A": "1"}}, changed["Environment"])
+	refused := p.ask("PUT", path+"/configuration", object("Role", roleARN))
+	assert.Equal(t, "InvalidParameterValueException", refused.kind, "AWS Lambda may not take that role")
+
+	p.do("PUT", path+"/code", object("ZipFile", code, "RevisionId", changed["RevisionId"]))
+	refused = p.ask("PUT", path+"/code", object("ZipFile", code, "RevisionId", changed["RevisionId"]))
+	assert.Equal(t, "PreconditionFailedException", refused.kind)
+	assert.Equal(t, 412, refused.status)
+}
 
 // The errors are those of AWS's service models, the words those that AWS was seen to use.
 func TestRefusals(t *testing.T) {
@@ -564,4 +597,34 @@ func TestClosedPlaneAnswers503(t *testing.T) {
 	p := newPlane(t)
 	p.handler.Close()
 	assert.Equal(t, http.StatusServiceUnavailable, p.ask("GET", "/policies", "").status)
+}
+
+// A web page in a browser on this machine must not make functions.
+func TestRequestsOfWebPagesAreRefused(t *testing.T) {
+	p := newPlane(t)
+	for _, test := range []struct {
+		name, header, value, host string
+		status                    int
+	}{
+		{"another program", "", "", "localhost:1", 200},
+		{"another program, over IPv6", "", "", "[::1]:1", 200},
+		{"without a port", "", "", "127.0.0.1", 200},
+		{"a web page", "Origin", "https://example.com", "localhost:1", 403},
+		{"a page without an origin", "Origin", "null", "localhost:1", 403},
+		{"no signature", "Authorization", "", "localhost:1", 403},
+		{"another host name", "", "", "example.com:1", 403},
+		{"another address", "", "", "192.0.2.1:1", 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			request := httptest.NewRequest("GET", "/policies", nil)
+			request.Host = test.host
+			request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iot/aws4_request, Signature=0")
+			if test.header != "" {
+				request.Header.Set(test.header, test.value)
+			}
+			recorder := httptest.NewRecorder()
+			p.handler.ServeHTTP(recorder, request)
+			assert.Equal(t, test.status, recorder.Code, recorder.Body)
+		})
+	}
 }

@@ -18,7 +18,7 @@ type function struct {
 	name, arn, role, runtime, handler, description string
 	timeout, memory                                int
 	variables                                      map[string]string
-	size                                           int
+	archive                                        []byte
 	sha256, revision                               string
 	modified                                       time.Time
 	policy                                         trust
@@ -39,6 +39,24 @@ func (f functions) close() {
 	defer f.mu.Unlock()
 	for _, one := range f.byName {
 		one.end()
+	}
+}
+
+// configure takes over what a request says of the configuration.
+func (f *function) configure(in input) {
+	for name, field := range map[string]*string{"Role": &f.role, "Runtime": &f.runtime, "Handler": &f.handler, "Description": &f.description} {
+		if in.given(name) {
+			*field = in.text(name)
+		}
+	}
+	if in.given("Timeout") {
+		f.timeout = in.number("Timeout")
+	}
+	if in.given("MemorySize") {
+		f.memory = in.number("MemorySize")
+	}
+	if in.given("Environment") {
+		f.variables = in.object("Environment").stringMap("Variables")
 	}
 }
 
@@ -110,7 +128,7 @@ func (f *function) output() output {
 		"Timeout":          f.timeout,
 		"MemorySize":       f.memory,
 		"Environment":      output{"Variables": variables},
-		"CodeSize":         f.size,
+		"CodeSize":         len(f.archive),
 		"CodeSha256":       f.sha256,
 		"RevisionId":       f.revision,
 		"LastModified":     f.modified.UTC().Format("2006-01-02T15:04:05.000-0700"),

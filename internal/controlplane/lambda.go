@@ -38,8 +38,13 @@ var lambdaOperations = []operation{
 		body("PackageType", oneOf("Zip", "Image")),
 	}, http.StatusCreated, (*plane).createFunction},
 	{"UpdateFunctionCode", "PUT " + functionsPath + "/{FunctionName}/code", []member{
-		functionName, must(body("ZipFile", blob)),
+		functionName, must(body("ZipFile", blob)), body("RevisionId", anyText),
 	}, 0, (*plane).updateFunctionCode},
+	{"UpdateFunctionConfiguration", "PUT " + functionsPath + "/{FunctionName}/configuration", []member{
+		functionName, body("Role", lambdaRole), body("Runtime", lambdaRuntime), body("Handler", text(0, 128, `[^\s]+`)),
+		body("Description", text(0, 256, "")), body("Timeout", number(1, 900)), body("MemorySize", number(128, 10240)),
+		body("Environment", environment), body("RevisionId", anyText),
+	}, 0, (*plane).updateFunctionConfiguration},
 	{"GetFunction", "GET " + functionsPath + "/{FunctionName}", []member{functionName}, 0, (*plane).getFunction},
 	{"GetFunctionConfiguration", "GET " + functionsPath + "/{FunctionName}/configuration", []member{functionName}, 0, (*plane).getFunctionConfiguration},
 	{"DeleteFunction", "DELETE " + functionsPath + "/{FunctionName}", []member{functionName}, http.StatusNoContent, (*plane).deleteFunction},
@@ -90,9 +95,13 @@ func (p *plane) use(in input, do func(*function) error) error {
 	return do(found)
 }
 
+func errRole(err error) error {
+	return fail("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda. (%v)", err)
+}
+
 func (p *plane) createFunction(in input) (output, error) {
 	if _, err := p.roles.assume(in.text("Role"), "lambda.amazonaws.com"); err != nil {
-		return nil, fail("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda. (%v)", err)
+		return nil, errRole(err)
 	}
 	name := nameOf(in.text("FunctionName"))
 	switch {
@@ -104,22 +113,12 @@ func (p *plane) createFunction(in input) (output, error) {
 		return nil, fail("InvalidParameterValueException", "Handler is mandatory for functions created with deployment packages.")
 	}
 	made := &function{
-		name:        name,
-		arn:         in.arn("lambda", "function:"+name),
-		role:        in.text("Role"),
-		runtime:     in.text("Runtime"),
-		handler:     in.text("Handler"),
-		description: in.text("Description"),
-		timeout:     3, // seconds (API_CreateFunction)
-		memory:      128,
-		variables:   in.object("Environment").stringMap("Variables"),
+		name:    name,
+		arn:     in.arn("lambda", "function:"+name),
+		timeout: 3, // seconds (API_CreateFunction)
+		memory:  128,
 	}
-	if in.given("Timeout") {
-		made.timeout = in.number("Timeout")
-	}
-	if in.given("MemorySize") {
-		made.memory = in.number("MemorySize")
-	}
+	made.configure(in)
 	if err := p.load(in, made, in.object("Code").blob("ZipFile")); err != nil {
 		return nil, err
 	}
@@ -140,7 +139,7 @@ func (p *plane) load(in input, f *function, archive []byte) error {
 	if err := pyfunction.CheckArchive(archive); err != nil {
 		return fail("InvalidParameterValueException", "Could not unzip uploaded file. Please check your file, then try to upload again. (%v)", err)
 	}
-	f.size, f.modified, f.revision = len(archive), p.account.Now(), rand.Text()
+	f.archive, f.modified, f.revision = archive, p.account.Now(), rand.Text()
 	sum := sha256.Sum256(archive)
 	f.sha256 = base64.StdEncoding.EncodeToString(sum[:])
 	f.code = nil
@@ -170,15 +169,40 @@ func (w printed) Write(data []byte) (int, error) {
 }
 
 func (p *plane) updateFunctionCode(in input) (output, error) {
+	return p.updateFunction(in, func(*function) []byte { return in.blob("ZipFile") })
+}
+
+func (p *plane) updateFunctionConfiguration(in input) (output, error) {
+	if in.given("Role") {
+		if _, err := p.roles.assume(in.text("Role"), "lambda.amazonaws.com"); err != nil {
+			return nil, errRole(err)
+		}
+	}
+	return p.updateFunction(in, func(updated *function) []byte {
+		updated.configure(in)
+		return updated.archive
+	})
+}
+
+// updateFunction replaces a function by one that change has changed, which runs the archive
+// that change returns.
+func (p *plane) updateFunction(in input, change func(*function) []byte) (output, error) {
 	var updated function
-	if err := p.use(in, func(f *function) error { updated = *f; return nil }); err != nil {
+	err := p.use(in, func(f *function) error {
+		if in.given("RevisionId") && in.text("RevisionId") != f.revision {
+			return fail("PreconditionFailedException", "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId")
+		}
+		updated = *f
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err := p.load(in, &updated, in.blob("ZipFile")); err != nil {
+	if err := p.load(in, &updated, change(&updated)); err != nil {
 		return nil, err
 	}
 	var before function
-	err := p.use(in, func(f *function) error {
+	err = p.use(in, func(f *function) error {
 		before = *f
 		updated.policy = f.policy
 		*f = updated
@@ -194,7 +218,10 @@ func (p *plane) updateFunctionCode(in input) (output, error) {
 
 func (p *plane) getFunction(in input) (answer output, err error) {
 	err = p.use(in, func(f *function) error {
-		answer = output{"Configuration": f.output()}
+		answer = output{
+			"Configuration": f.output(),
+			"Code":          output{"RepositoryType": "S3", "Location": in.origin + codePath + f.name},
+		}
 		return nil
 	})
 	return answer, err

@@ -64,6 +64,8 @@ func TestOperationsAreThoseOfAWSsModels(t *testing.T) {
 			"CreateFunction.Runtime", // new ones come every year
 			"CreateFunction.Timeout", // Lambda's own page has 900
 			"UpdateFunctionCode.ZipFile",
+			"UpdateFunctionConfiguration.Runtime",
+			"UpdateFunctionConfiguration.Timeout",
 			"CreateFunction.PackageType",
 		}},
 	} {

@@ -1,6 +1,7 @@
 package credfile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -18,6 +19,7 @@ func Named(data []byte) (ids []string) {
 			ids = append(ids, id)
 		}
 	}
+	data = bytes.ReplaceAll(data, []byte("-----BEGIN"), []byte("\n-----BEGIN")) // a line may have lost its end
 	own := false
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		switch block.Type {

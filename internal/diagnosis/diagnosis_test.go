@@ -226,7 +226,7 @@ func TestHintsAreTheStepsOwn(t *testing.T) {
 				case step.statuses[status] != "":
 					assert.Contains(t, says, step.statuses[status])
 				case status == 401:
-					assert.Contains(t, says, "check that the claim is active, and what its policy allows")
+					assert.Contains(t, says, "check that it is active, and what its policy allows")
 				case status == 429:
 					assert.Contains(t, says, "quota is used up for the moment: try again later")
 				case status >= 500:
@@ -242,7 +242,7 @@ func TestHintsAreTheStepsOwn(t *testing.T) {
 // A step ends with its own time, the caller's context, or the claim.
 func TestEndsOfAStep(t *testing.T) {
 	reason := errors.New("the operator pulled the plug")
-	expired := diagnosis.Expired(&x509.Certificate{NotAfter: time.Unix(0, 0)})
+	expired := diagnosis.Expired(&x509.Certificate{NotAfter: time.Unix(0, 0)}, false)
 	for stepName, step := range steps {
 		for name, test := range map[string]struct {
 			begin func() (context.Context, context.CancelFunc)
@@ -389,14 +389,14 @@ func TestValidity(t *testing.T) {
 	begin := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	end := begin.Add(5 * time.Minute)
 	claim := &x509.Certificate{NotBefore: begin, NotAfter: end}
-	assert.NoError(t, diagnosis.Validity(claim, begin))
-	assert.NoError(t, diagnosis.Validity(claim, end))
+	assert.NoError(t, diagnosis.Validity(claim, begin, false))
+	assert.NoError(t, diagnosis.Validity(claim, end, false))
 
-	early := diagnosis.Validity(claim, begin.Add(-time.Second))
+	early := diagnosis.Validity(claim, begin.Add(-time.Second), false)
 	assertIs(t, early, diagnosis.ErrClock)
 	assert.ErrorContains(t, early, "it is 2026-03-01T11:59:59Z and the claim is valid from 2026-03-01T12:00:00Z: set the clock")
 
-	late := diagnosis.Validity(claim, end.Add(time.Second))
+	late := diagnosis.Validity(claim, end.Add(time.Second), false)
 	assertIs(t, late)
 	var expired *diagnosis.ExpiredError
 	require.ErrorAs(t, late, &expired)

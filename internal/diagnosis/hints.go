@@ -216,7 +216,7 @@ func anywhere(r *exchange.Rejection) string {
 	case r.Internal():
 		return "AWS failed inside: try again later"
 	case r.StatusCode == http.StatusUnauthorized:
-		return "AWS IoT does not accept the claim for this request: check that the claim is active, and what its policy allows"
+		return "AWS IoT does not accept the certificate for this request: check that it is active, and what its policy allows"
 	default:
 		return ""
 	}

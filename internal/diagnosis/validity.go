@@ -7,16 +7,24 @@ import (
 )
 
 // Validity says what keeps a claim from being used now. A clock before the claim's
-// beginning is wrong ([ErrClock]); a claim past its end is [Expired].
-func Validity(claim *x509.Certificate, now time.Time) error {
+// beginning is wrong ([ErrClock]); a claim past its end is [Expired]. It may be the
+// device's own certificate, with which it renews that.
+func Validity(claim *x509.Certificate, now time.Time, own bool) error {
 	switch {
 	case now.Before(claim.NotBefore):
-		return notYetValid("the claim", claim, now, x509.CertificateInvalidError{Cert: claim, Reason: x509.Expired})
+		return notYetValid(whose(own), claim, now, x509.CertificateInvalidError{Cert: claim, Reason: x509.Expired})
 	case now.After(claim.NotAfter):
-		return Expired(claim)
+		return Expired(claim, own)
 	default:
 		return nil
 	}
+}
+
+func whose(own bool) string {
+	if own {
+		return "the device's certificate"
+	}
+	return "the claim"
 }
 
 // NewCertificate says what is wrong with the time when a certificate that AWS issued a
@@ -32,8 +40,12 @@ func NewCertificate(leaf *x509.Certificate, now time.Time) error {
 // Expired is the end of the claim, which is final. A claim issued to a trusted user
 // lives for five minutes, and may end in the middle of a run (AWS developer guide,
 // "provision-wo-cert").
-func Expired(claim *x509.Certificate) error {
-	return &ExpiredError{fmt.Errorf("the claim expired on %s: the device needs a new one: %w", claim.NotAfter.UTC().Format(time.RFC3339),
+func Expired(claim *x509.Certificate, own bool) error {
+	advice := "the device needs a new one"
+	if own {
+		advice = "check the clock, or provision the device anew with a claim"
+	}
+	return &ExpiredError{fmt.Errorf("%s expired on %s: %s: %w", whose(own), claim.NotAfter.UTC().Format(time.RFC3339), advice,
 		x509.CertificateInvalidError{Cert: claim, Reason: x509.Expired})}
 }
 

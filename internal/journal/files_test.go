@@ -81,7 +81,7 @@ func TestOtherCallsAreMadeOnce(t *testing.T) {
 	assert.ErrorContains(t, err, "reading credentials.pem")
 	assert.ErrorIs(t, files.SetAside(t.Context(), []byte("damaged")), errBusy)
 	j := journalOn(d, false)
-	assert.ErrorIs(t, j.Probe(t.Context(), nil, ""), errBusy)
+	assert.ErrorIs(t, j.Probe(t.Context(), nil, "", 0), errBusy)
 	assert.Equal(t, []string{"get credentials.pem", "put damaged-41f0c27c00e8018f.pem", "put pending.pem"}, d.calls)
 }
 

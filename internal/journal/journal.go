@@ -108,7 +108,7 @@ func (j *Journal) GiveUp(ctx context.Context, p *Pending) (*Pending, error) {
 	j.found, j.created, j.current = nil, nil, nil
 	given, err := j.setAside(ctx, data, givenUp(p.Credentials, p.Refused)...)
 	if err == nil {
-		given.KeyLabel = p.KeyLabel
+		given.KeyLabel, given.RefusedFor = p.KeyLabel, p.RefusedFor
 	}
 	return given, err
 }
@@ -153,11 +153,12 @@ func (j *Journal) Mentions(ctx context.Context, certificateID string) (bool, err
 // Probe proves that the store takes a journal, before AWS makes anything, and writes
 // down which certificates were abandoned, and under which label the run is about to make
 // its key. A journal that the run goes on from proves it by being written again.
-func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string) error {
+// Replaced is the size of the credentials that are to be kept as previous.pem, if any.
+func (j *Journal) Probe(ctx context.Context, abandoned []string, keyLabel string, replaced int) error {
 	if j.found != nil {
 		return j.Files.write(ctx, Name, j.found)
 	}
-	probe := &record{Version: version, Phase: phaseProbe, Template: j.Template, RefusedSeconds: j.refusedFor, Abandoned: abandoned, KeyLabel: keyLabel}
+	probe := &record{Version: version, Phase: phaseProbe, Template: j.Template, RefusedSeconds: j.refusedFor, Abandoned: abandoned, KeyLabel: keyLabel, replaced: replaced}
 	data, err := probe.marshal()
 	if err != nil {
 		return err

@@ -106,7 +106,7 @@ func TestARunGoesOnFromItsJournal(t *testing.T) {
 	d, issued := newDisk(), time.Now().Round(0)
 	file := someCredentials(t, "a")
 	first := journalOn(d, false)
-	require.NoError(t, first.Probe(t.Context(), nil, ""))
+	require.NoError(t, first.Probe(t.Context(), nil, "", 0))
 	pending, err := journalOn(d, false).Read(t.Context(), "")
 	require.NoError(t, err)
 	assert.Equal(t, new(Pending), pending, "a probe is nothing to go on from")
@@ -143,7 +143,7 @@ func assertMentions(t *testing.T, d *disk, certificateID string, want bool) {
 // that cannot be read may be about it.
 func TestWhatAJournalMentions(t *testing.T) {
 	d := newDisk()
-	require.NoError(t, journalOn(d, false).Probe(t.Context(), []string{"a"}, ""))
+	require.NoError(t, journalOn(d, false).Probe(t.Context(), []string{"a"}, "", 0))
 	assertMentions(t, d, "a", false)
 	require.NoError(t, journalOn(d, false).Created(t.Context(), someCredentials(t, "a"), "a token", time.Now()))
 	assertMentions(t, d, "a", true)
@@ -182,7 +182,7 @@ func TestWhatIsGivenUpIsNamed(t *testing.T) {
 			assert.Nil(t, pending.Credentials)
 			assert.Equal(t, test.want, pending.Abandoned)
 
-			require.NoError(t, journalOn(d, false).Probe(t.Context(), pending.Abandoned, ""))
+			require.NoError(t, journalOn(d, false).Probe(t.Context(), pending.Abandoned, "", 0))
 			pending, err = journalOn(d, false).Read(t.Context(), "")
 			require.NoError(t, err)
 			assert.Equal(t, test.want, pending.Abandoned, "a power cut before the next certificate does not lose it")
@@ -204,8 +204,10 @@ func TestWhatIsGivenUpIsNamed(t *testing.T) {
 // The probe takes as much room as what is to come with AWS's sizes.
 func TestProbeIsAsLargeAsAJournal(t *testing.T) {
 	d := newDisk()
-	require.NoError(t, journalOn(d, false).Probe(t.Context(), nil, ""))
+	require.NoError(t, journalOn(d, false).Probe(t.Context(), nil, "", 0))
 	assert.InDelta(t, probeSize, len(d.files[Name]), 200)
+	require.NoError(t, journalOn(d, true).Probe(t.Context(), nil, "", 5000))
+	assert.InDelta(t, probeSize+5000, len(d.files[Name]), 200, "the old credentials are kept beside the new")
 }
 
 // Which journals concern which run. "a" is the certificate of the journal.
@@ -305,7 +307,7 @@ func TestProbeWritesWhatTheRunGoesOnFrom(t *testing.T) {
 	_, err := j.Read(t.Context(), "")
 	require.NoError(t, err)
 	d.calls = nil
-	require.NoError(t, j.Probe(t.Context(), nil, ""))
+	require.NoError(t, j.Probe(t.Context(), nil, "", 0))
 	assert.Equal(t, data, d.files[Name], "it is not lost to a probe")
 	require.NoError(t, j.Created(t.Context(), file, "a token", time.Now()))
 	assert.Equal(t, []string{"put " + Name}, d.calls, "and not written a second time")
@@ -325,7 +327,7 @@ func TestTheProbesRoomIsTheJournals(t *testing.T) {
 			return nil
 		}
 		j, began := journalOn(d, false), time.Now()
-		require.NoError(t, j.Probe(t.Context(), nil, ""))
+		require.NoError(t, j.Probe(t.Context(), nil, "", 0))
 		require.NoError(t, j.Created(t.Context(), someCredentials(t, "a"), "a token", time.Now()))
 		assert.Equal(t, []string{"put " + Name, "put " + Name, "delete " + Name, "put " + Name}, d.calls)
 		assert.Zero(t, time.Since(began), "at once: there may be no time for another try")

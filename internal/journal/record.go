@@ -37,6 +37,7 @@ type record struct {
 	KeyLabel  string   `json:"keyLabel,omitempty"`
 
 	credentials *credfile.File // nil in phaseProbe
+	replaced    int            // in phaseProbe, how many bytes the probe takes beside probeSize
 }
 
 const (
@@ -44,11 +45,11 @@ const (
 	blockFiller  = "FLEETPROV FILLER"
 	version      = 1
 
-	// probeSize is how many bytes a probe takes in the store, at least: those of a
-	// journal with what AWS gives, an ownership token of 464 characters, a certificate
-	// of 1,224 and an RSA-2048 key of 1,704, and as much again as for two more
-	// certificates of a chain, two roots and 1 kB of device configuration.
-	probeSize = 12 << 10
+	// probeSize is how many bytes a probe takes in the store, at least. A journal and
+	// the credentials are there together, and each takes 8 kB: 4 kB with what AWS gives
+	// (an ownership token of 464 characters, a certificate of 1,224 and an RSA-2048 key
+	// of 1,704), and as much again for a chain, roots and device configuration.
+	probeSize = 2 * 8 << 10
 )
 
 func (r *record) refusedFor() time.Duration { return time.Duration(r.RefusedSeconds) * time.Second }
@@ -60,7 +61,7 @@ func (r *record) marshal() ([]byte, error) {
 	}
 	data := pem.EncodeToMemory(&pem.Block{Type: blockJournal, Bytes: text})
 	if r.Phase == phaseProbe {
-		return append(data, filler(probeSize-len(data))...), nil
+		return append(data, filler(probeSize+r.replaced-len(data))...), nil
 	}
 	credentials, err := r.credentials.Marshal()
 	if err != nil {

@@ -32,6 +32,9 @@ func Check(key crypto.Signer) error {
 	if IsNil(key) {
 		return errors.New("the private key is nil")
 	}
+	if IsNil(key.Public()) {
+		return fmt.Errorf("the private key has no public half: %s", accepted)
+	}
 	switch public := key.Public().(type) {
 	case *rsa.PublicKey:
 		if bits := public.N.BitLen(); bits < 2048 {

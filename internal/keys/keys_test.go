@@ -56,7 +56,8 @@ func TestCheck(t *testing.T) {
 		"P-256 in hardware":          {hardware{ecdsaOn(t, elliptic.P256()).Public()}, ""},
 		"Ed25519":                    {edwards, "is a ed25519.PublicKey"},
 		"a public half that is none": {hardware{"a secret"}, "is a string"},
-		"no public half":             {hardware{nil}, "is a <nil>"},
+		"no public half":             {hardware{nil}, "has no public half"},
+		"a public half that is nil":  {hardware{(*rsa.PublicKey)(nil)}, "has no public half"},
 		"nil":                        {nil, "the private key is nil"},
 		"a nil pointer":              {(*ecdsa.PrivateKey)(nil), "the private key is nil"},
 	} {

@@ -88,27 +88,71 @@ func TestHandshake(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			defer listener.Close()
-			go func() {
-				if conn, err := listener.Accept(); err == nil {
-					test.serve(conn)
-					conn.Close()
-				}
-			}()
+			address := serveOnce(t, test.serve)
 			ctx, cancel := context.WithTimeout(t.Context(), test.patience)
 			defer cancel()
 			config := &tls.Config{ServerName: "localhost", RootCAs: test.roots}
-			conn, err := tlsdial.Dial(ctx, new(net.Dialer).DialContext, listener.Addr().String(), config)
+			conn, err := tlsdial.Dial(ctx, new(net.Dialer).DialContext, address, config)
 			test.ends(t, conn, err)
 		})
 	}
+}
+
+// serveOnce serves one connection, and returns where.
+func serveOnce(t *testing.T, serve func(net.Conn)) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			serve(conn)
+			conn.Close()
+		}
+	}()
+	return listener.Addr().String()
 }
 
 func serveTLS(ca *testca.CA) func(net.Conn) {
 	certificate := ca.Server(testca.Validity{}, "localhost")
 	return func(conn net.Conn) {
 		_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}}).Handshake()
+	}
+}
+
+func TestWhoEndedAHandshake(t *testing.T) {
+	ca := testca.New("a root")
+	certificate := ca.Server(testca.Validity{}, "localhost")
+	refuse := func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("not today") }
+	for name, test := range map[string]struct {
+		config        *tls.Config
+		serve         func(net.Conn)
+		local, unsent bool
+	}{
+		"this side, which does not trust the server": {&tls.Config{RootCAs: testca.New("another root").Pool()}, serveTLS(ca), true, false},
+		"this side, before it sent anything":         {&tls.Config{RootCAs: ca.Pool(), NextProtos: []string{""}}, serveTLS(ca), true, true},
+		"the server, with an alert": {&tls.Config{RootCAs: ca.Pool()}, func(conn net.Conn) {
+			_ = tls.Server(conn, &tls.Config{GetConfigForClient: refuse}).Handshake()
+		}, false, false},
+		"the server, with an alert that no protocol is left": {&tls.Config{RootCAs: ca.Pool(), NextProtos: []string{"a"}}, func(conn net.Conn) {
+			_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"b"}}).Handshake()
+		}, false, false},
+		"the server, without a word": {&tls.Config{RootCAs: ca.Pool()}, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1<<10)) }, false, false},
+		"a server that speaks no TLS": {&tls.Config{RootCAs: ca.Pool()}, func(conn net.Conn) {
+			_, _ = conn.Read(make([]byte, 4<<10))
+			_, _ = io.WriteString(conn, "HTTP/1.1 302 Found\r\n\r\n")
+		}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := serveOnce(t, test.serve)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			test.config.ServerName = "localhost"
+			_, err := tlsdial.Dial(ctx, new(net.Dialer).DialContext, address, test.config)
+			var handshake *tlsdial.HandshakeError
+			require.ErrorAs(t, err, &handshake)
+			assert.Equal(t, test.local, handshake.Local, "%v", err)
+			assert.Equal(t, test.unsent, handshake.Unsent, "%v", err)
+		})
 	}
 }

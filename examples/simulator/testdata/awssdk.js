@@ -46,7 +46,7 @@ const clients = {
 
 (async () => {
   const connect = clients[version];
-  const claim = await connect('factory', read('claim.pem.crt'), read('claim.pem.key'));
+  const claim = await connect('fleetprov-js', read('claim.pem.crt'), read('claim.pem.key'));
   const identity = claim.identity();
   const created = await identity.createKeysAndCertificate({});
   const registered = await identity.registerThing({

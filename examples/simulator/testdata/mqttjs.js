@@ -28,7 +28,7 @@ async function ask(claim, topic, request) {
 }
 
 (async () => {
-  const claim = await connect('factory', read('claim.pem.crt'), read('claim.pem.key'));
+  const claim = await connect('fleetprov-js', read('claim.pem.crt'), read('claim.pem.key'));
   const created = await ask(claim, '$aws/certificates/create/json', {});
   const registered = await ask(claim, `$aws/provisioning-templates/${template}/provision/json`, {
     certificateOwnershipToken: created.certificateOwnershipToken,

@@ -1,6 +1,7 @@
 package figures_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"runtime"
@@ -84,7 +85,7 @@ func TestPrintedSizes(t *testing.T) {
 		t.Run(architecture, func(t *testing.T) {
 			row := rows[architecture]
 			require.Len(t, row, 3)
-			firmware := sizeOf(t, "firmware", "GOARCH="+architecture, setting)
+			firmware := sizeOf(t, "firmware", nil, "GOARCH="+architecture, setting)
 			assert.InEpsilon(t, firmware, number(t, row[0]), tolerance)
 			if architecture == "amd64" {
 				assert.InEpsilon(t, firmware, number(t, inReadme(t, `in a firmware of\s+([\d.]+) MB`)[0]), tolerance)
@@ -93,9 +94,59 @@ func TestPrintedSizes(t *testing.T) {
 				return
 			}
 			for i, other := range []string{"byhand", "bare"} {
-				over := firmware - sizeOf(t, other, "GOARCH="+architecture, setting)
+				over := firmware - sizeOf(t, other, nil, "GOARCH="+architecture, setting)
 				assert.InEpsilon(t, over, number(t, row[1+i]), tolerance, "more than %s", other)
 			}
+		})
+	}
+}
+
+func TestPrintedFirstMessages(t *testing.T) {
+	rows := table(t, "docs/figures.md", "| way | options | round trips | pause |")
+	require.Len(t, rows, len(firstMessages))
+	for _, way := range firstMessages {
+		t.Run(way.name, func(t *testing.T) {
+			row := rows[way.name]
+			require.Len(t, row, 3)
+			trips, paused := toFirstMessage(t, nil, way.opts...)
+			assert.Equal(t, strconv.Itoa(trips), row[1])
+			pause := "none"
+			if paused > 0 {
+				pause = fmt.Sprintf("%.0f s", paused.Seconds())
+			}
+			assert.Equal(t, pause, row[2])
+		})
+	}
+}
+
+func TestPrintedContributions(t *testing.T) {
+	needPrintedGo(t)
+	rows := table(t, "docs/figures.md", "| part of the firmware on amd64 | size |")
+	found := contributions(t)
+	require.Len(t, rows, len(found))
+	for _, c := range found {
+		row := rows[c.name]
+		if assert.Len(t, row, 1, "%s is not on the page", c.name) {
+			assert.InEpsilon(t, c.size/1e3, number(t, row[0]), tolerance, c.name)
+		}
+	}
+}
+
+// padding is what the linker may add to a file, in kB.
+const padding = 4.096
+
+// The time of a processor is not looked at: it is another on each machine.
+func TestPrintedSavings(t *testing.T) {
+	needPrintedGo(t)
+	rows := table(t, "docs/figures.md", "| what | less | processor time of a run |")
+	require.Len(t, rows, len(savings))
+	for _, s := range savings {
+		t.Run(s.name, func(t *testing.T) {
+			needTime(t, s)
+			row := rows[s.name]
+			require.Len(t, row, 2)
+			printed := number(t, row[0])
+			assert.InDelta(t, s.less(t), printed, max(tolerance*printed, padding+0.5))
 		})
 	}
 }

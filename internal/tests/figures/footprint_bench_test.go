@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,10 +23,10 @@ func BenchmarkFootprint(b *testing.B) {
 		architecture, setting, _ := strings.Cut(target, "/")
 		b.Run(architecture, func(b *testing.B) {
 			for b.Loop() {
-				firmware := sizeOf(b, "firmware", "GOARCH="+architecture, setting)
+				firmware := sizeOf(b, "firmware", nil, "GOARCH="+architecture, setting)
 				b.ReportMetric(firmware, "binary-MB")
 				for _, other := range []string{"byhand", "bare"} {
-					b.ReportMetric(firmware-sizeOf(b, other, "GOARCH="+architecture, setting), "over-"+other+"-MB")
+					b.ReportMetric(firmware-sizeOf(b, other, nil, "GOARCH="+architecture, setting), "over-"+other+"-MB")
 				}
 			}
 			b.ReportMetric(0, "ns/op") // nothing is timed
@@ -34,19 +35,25 @@ func BenchmarkFootprint(b *testing.B) {
 }
 
 // sizeOf returns the size of a program for Linux, in MB.
-func sizeOf(t testing.TB, program string, environment ...string) float64 {
+func sizeOf(t testing.TB, program string, flags []string, environment ...string) float64 {
 	t.Helper()
-	info, err := os.Stat(buildFootprint(t, program, append(environment, "GOOS=linux")...))
+	info, err := os.Stat(buildFootprint(t, program, flags, append(environment, "GOOS=linux")...))
 	require.NoError(t, err)
 	return float64(info.Size()) / 1e6
 }
 
 // buildFootprint builds a program of testdata/footprint, as one would for a device,
-// and returns its path.
-func buildFootprint(t testing.TB, program string, environment ...string) string {
+// with flags of the go command besides, and returns its path.
+func buildFootprint(t testing.TB, program string, flags []string, environment ...string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), program)
-	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", binary, "./testdata/footprint/"+program)
+	return buildProgram(t, program, append([]string{"-ldflags", "-s -w"}, flags...), environment...)
+}
+
+// buildProgram is buildFootprint with no flags but these.
+func buildProgram(t testing.TB, program string, flags []string, environment ...string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), program+".exe") // which Windows asks for
+	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", binary}, flags, []string{"./testdata/footprint/" + program})...)
 	build.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)

@@ -19,7 +19,7 @@ import (
 // BenchmarkResidentMemory provisions devices, a process for each, against a server in
 // this process. It reports what a device's process had resident at its peak, in MB.
 func BenchmarkResidentMemory(b *testing.B) {
-	program := buildFootprint(b, "firmware")
+	program := buildFootprint(b, "firmware", nil)
 	server := provtest.NewServer(b)
 	claim := filepath.Join(b.TempDir(), "claim.pfx")
 	require.NoError(b, os.WriteFile(claim, server.ClaimPFX(provtest.Password), 0o600))

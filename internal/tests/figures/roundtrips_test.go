@@ -19,6 +19,20 @@ import (
 // oneWay is how long a packet travels.
 const oneWay = 50 * time.Millisecond
 
+type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// slowDialer dials as another does, over a slow link.
+func slowDialer(dial dialer) dialer {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		<-time.After(2 * oneWay) // SYN and its answer
+		return slowLink(conn), nil
+	}
+}
+
 // slowLink hands on what is written to either end after the time it travels,
 // without holding up the writer, as a network does.
 func slowLink(far net.Conn) net.Conn {
@@ -99,14 +113,7 @@ func roundTrips(t *testing.T, config *tls.Config, opts ...fleetprov.Option) (tri
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server, listener := provtest.NewPipeServer(t)
-		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := listener.Dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			<-time.After(2 * oneWay) // SYN and its answer
-			return slowLink(conn), nil
-		}
+		dial := slowDialer(listener.Dial)
 		provisioner := provtest.NewProvisioner(t, server, append(opts, fleetprov.WithDialer(dial), fleetprov.WithTLSConfig(config))...)
 		began := time.Now()
 		_, err := provisioner.Provision(t.Context(), nil)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -700,22 +698,35 @@ func FuzzStoredFiles(f *testing.F) {
 	require.NoError(f, err)
 	_, err = provisioner.Ensure(f.Context(), store, nil)
 	require.NoError(f, err)
-	f.Add(store.Files["credentials.pem"], []byte{})
-	f.Add([]byte{}, append([]byte("-----BEGIN FLEETPROV JOURNAL-----\neyJ2ZXJzaW9uIjoxLCJwaGFzZSI6ImFjY2VwdGVkIiwidGVtcGxhdGUiOiJ0ZXN0LXRlbXBsYXRlIn0=\n-----END FLEETPROV JOURNAL-----\n"), store.Files["credentials.pem"]...))
-	offline, err := fleetprov.New(server.Endpoint(), provtest.Template, provtest.Claim(f, server), fleetprov.WithMaxAttempts(1),
-		fleetprov.WithDialer(func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }))
+	sound := store.Files["credentials.pem"]
+	journal := func(words string) []byte { return provtest.PEM("FLEETPROV JOURNAL", []byte(words)) }
+	f.Add(sound, []byte{})
+	f.Add([]byte{}, append(journal(`{"version":1,"phase":"accepted","template":"test-template"}`), sound...))
+	f.Add(sound[:len(sound)-100], append(journal(`{"version":1,"phase":"created","template":"test-template","ownershipToken":"t","refused":true}`), sound...))
+	f.Add([]byte{}, journal(`{"version":1,"phase":"probe","template":"test-template","abandonedCertificateIds":["a"],"refusedSeconds":86400}`))
+	f.Add(expiring(f, time.Now().Add(-time.Minute)), append(journal(`{"version":1,"phase":"accepted","renewal":true,"template":"test-template"}`), sound...))
+	f.Add(expiring(f, time.Now().Add(-time.Minute)), append(journal(`{"version":1,"phase":"accepted","template":"test-template"}`), expiring(f, time.Now().Add(-time.Hour))...))
+	offline, err := fleetprov.New(server.Endpoint(), provtest.Template, provtest.Claim(f, server), fleetprov.WithMaxAttempts(1), fleetprov.WithVerification(),
+		fleetprov.WithBackoff(time.Millisecond, time.Millisecond), fleetprov.WithStepTimeout(10*time.Millisecond), fleetprov.WithLogger(nil), unplugged)
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, credentials, pending []byte) {
-		store := provtest.NewMemStore()
-		store.Files["credentials.pem"] = credentials
-		store.Files["pending.pem"] = pending
-		c, err := offline.Ensure(t.Context(), store, nil)
-		if err != nil {
-			assert.Nil(t, c)
-			return
+		for _, run := range []func(context.Context, fleetprov.Store, map[string]string) (*fleetprov.Credentials, error){offline.Ensure, offline.Renew} {
+			store := provtest.NewMemStore()
+			store.Files["credentials.pem"] = credentials
+			store.Files["pending.pem"] = pending
+			c, err := run(t.Context(), store, nil)
+			if c == nil {
+				assert.Error(t, err)
+			} else {
+				_, err = c.TLSCertificate()
+				assert.NoError(t, err)
+			}
+			kept := false
+			for _, data := range store.Files {
+				kept = kept || bytes.Equal(data, credentials)
+			}
+			assert.True(t, kept, "nothing is lost of what was stored")
 		}
-		_, err = c.TLSCertificate()
-		assert.NoError(t, err)
 	})
 }
 

@@ -135,7 +135,7 @@ func TestClaimWhoseKeyTheServerTakesNoSignatureOf(t *testing.T) {
 			}
 			server.Start()
 			defer server.Close()
-			provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claimWith(t, test.key), fleetprov.WithRootCAs(server.RootCAs()))
+			provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claimWith(t, test.key), fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
 			require.NoError(t, err)
 			_, err = provisioner.Provision(provtest.Context(t), nil)
 			assertFinal(t, err, test.says, "takes no signature", "tls: ")
@@ -160,7 +160,7 @@ func TestClaimWhoseKeyDoesNotSign(t *testing.T) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			t.Run(tls.VersionName(version)+" "+name, func(t *testing.T) {
 				provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claimWith(t, test.key),
-					fleetprov.WithRootCAs(server.RootCAs()), fleetprov.WithTLSConfig(&tls.Config{MaxVersion: version}))
+					fleetprov.WithRootCAs(server.RootCAs()), fleetprov.WithTLSConfig(&tls.Config{MaxVersion: version}), provtest.OneAttempt)
 				require.NoError(t, err)
 				_, err = provisioner.Provision(provtest.Context(t), nil)
 				assertFinal(t, err, test.says)
@@ -209,10 +209,43 @@ func TestServerCertificateThatCannotBeParsed(t *testing.T) {
 			server.TLS = &tls.Config{MaxVersion: version, Certificates: []tls.Certificate{{Certificate: [][]byte{{0x30, 1, 0}}, PrivateKey: devicekeyP256(t)}}}
 			server.Start()
 			defer server.Close()
-			_, err := provtest.NewProvisioner(t, server).Provision(provtest.Context(t), nil)
+			_, err := provtest.NewProvisioner(t, server, provtest.OneAttempt).Provision(provtest.Context(t), nil)
 			assertFinal(t, err, "failed to parse certificate from server", "check the endpoint")
 		})
 	}
+}
+
+// garblingListener makes a server end its TLS 1.2 handshake with what nobody can
+// decrypt.
+type garblingListener struct{ net.Listener }
+
+func (l garblingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return garblingConn{conn}, err
+}
+
+type garblingConn struct{ net.Conn }
+
+// Write garbles the last byte behind a ChangeCipherSpec (RFC 5246, section 7.1).
+func (c garblingConn) Write(p []byte) (int, error) {
+	p = bytes.Clone(p)
+	if p[0] == 20 {
+		p[len(p)-1] ^= 1
+	}
+	return c.Conn.Write(p)
+}
+
+// A server may name authorities that did not issue the claim, and take it all the
+// same: that is not why a handshake ends.
+func TestAuthoritiesThatDidNotIssueTheClaimAreNotBlamed(t *testing.T) {
+	server := fleetprovtest.NewUnstartedServer()
+	server.TLS = &tls.Config{MaxVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert, ClientCAs: testca.New("another root").Pool()}
+	server.Listener = garblingListener{server.Listener}
+	server.Start()
+	defer server.Close()
+	_, err := provtest.NewProvisioner(t, server, provtest.OneAttempt).Provision(provtest.Context(t), nil)
+	assertFinal(t, err, "bad record MAC", "another attempt ends in the same way")
+	assert.NotContains(t, err.Error(), "the certificate's key")
 }
 
 // failingConn fails, in plain words, when it is read or written for the n-th time.
@@ -272,7 +305,7 @@ func TestDecisionThatCannotBeTold(t *testing.T) {
 	locked := errors.New("the token is locked")
 	var conn *failingConn
 	key := &devicekeySigner{devicekeyP256(t), func() error { conn.writes = 1; return locked }}
-	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claimWith(t, key), fleetprov.WithRootCAs(server.RootCAs()),
+	provisioner, err := fleetprov.New(server.Endpoint(), provtest.Template, claimWith(t, key), fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt,
 		fleetprov.WithDialer(func(ctx context.Context, network, address string) (net.Conn, error) {
 			raw, err := new(net.Dialer).DialContext(ctx, network, address)
 			conn = &failingConn{Conn: raw, says: errors.New("the carrier is lost")}

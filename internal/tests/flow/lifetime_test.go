@@ -3,9 +3,11 @@ package flow_test
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -137,7 +139,7 @@ func TestAStoreThatHangsAfterTheContextHasEnded(t *testing.T) {
 }
 
 // expiring returns the file of credentials that are good until notAfter.
-func expiring(t *testing.T, notAfter time.Time) []byte {
+func expiring(t testing.TB, notAfter time.Time) []byte {
 	t.Helper()
 	certificate := testca.New("a device authority").Client("device", testca.Validity{NotAfter: notAfter})
 	credentials := &fleetprov.Credentials{ThingName: "device-1", CertificateID: "of another time",
@@ -182,13 +184,280 @@ func TestExpiredCredentialsThatNothingCanReplace(t *testing.T) {
 		first, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
 		<-time.After(60 * 365 * 24 * time.Hour)
-		_, err = provisioner.Ensure(t.Context(), store, nil)
+		again, err := provisioner.Ensure(t.Context(), store, nil)
+		assert.Equal(t, first, again)
 		assertOp(t, fleetprovtest.Op(fleetprov.OpPrepare), err)
 		assert.ErrorContains(t, err, "the claim expired")
 		assert.Len(t, server.Certificates(), 1)
 		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
 		require.NoError(t, err)
 		assert.Equal(t, first.CertificateID, loaded.CertificateID)
+	})
+}
+
+// expired puts credentials that have expired by the device's clock into a new store.
+func expired(t *testing.T) (store *provtest.LockedStore, data []byte) {
+	t.Helper()
+	store, data = provtest.NewLockedStore(), expiring(t, time.Now())
+	store.Files["credentials.pem"] = data
+	<-time.After(time.Minute)
+	return store, data
+}
+
+// The clock may be what is wrong: where no others can be had in one attempt, a device
+// boots with what it has.
+func TestExpiredCredentialsAreReturnedWithTheErrorOfOneAttempt(t *testing.T) {
+	parameters := map[string]string{"SerialNumber": "device-1"}
+	for name, test := range map[string]struct {
+		op       fleetprovtest.Op
+		fault    fleetprovtest.Fault
+		opts     []fleetprov.Option
+		is       error
+		connects int
+	}{
+		"offline":             {opts: []fleetprov.Option{unplugged}, is: syscall.ENETUNREACH},
+		"throttled":           {op: fleetprovtest.OpCreateKeysAndCertificate, fault: throttled, connects: 1},
+		"the policy forbids":  {op: fleetprovtest.OpSubscribe, fault: fleetprovtest.Fault{Disconnect: true}, is: fleetprov.ErrConnectionLost, connects: 1},
+		"the hook refuses":    {op: fleetprovtest.OpRegisterThing, fault: hookRefused, connects: 1},
+		"an answer is lost":   {op: fleetprovtest.OpRegisterThing, fault: lost, is: fleetprov.ErrConnectionLost, connects: 1},
+		"a bad set of values": {is: nil, opts: []fleetprov.Option{noDial(t)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, provisioner := provtest.OnPipes(t, append(test.opts, fleetprov.WithLogger(nil))...)
+				store, data := expired(t)
+				if test.op != "" {
+					server.Inject(test.op, test.fault)
+				}
+				values := parameters
+				if name == "a bad set of values" {
+					values = map[string]string{"": "no name"}
+				}
+				began := time.Now()
+				credentials, err := provisioner.Ensure(t.Context(), store, values)
+				assert.Zero(t, time.Since(began), "there is no wait")
+				require.Error(t, err)
+				require.NotNil(t, credentials)
+				assert.Equal(t, "of another time", credentials.CertificateID)
+				_, e := credentials.TLSCertificate()
+				assert.NoError(t, e)
+				if test.is != nil {
+					assert.ErrorIs(t, err, test.is)
+				}
+				if name != "a bad set of values" {
+					assert.ErrorContains(t, err, "the stored credentials have expired by this clock, and no others could be had")
+				}
+				assert.Equal(t, test.connects, count(server, fleetprovtest.OpConnect))
+				assert.Equal(t, data, store.Files["credentials.pem"])
+				assert.Empty(t, setAside(store.MemStore))
+
+				// Later they can be had.
+				again, err := provtest.NewProvisioner(t, server, dialPipes(server), fleetprov.WithLogger(nil)).Ensure(t.Context(), store, parameters)
+				require.NoError(t, err)
+				assert.Equal(t, "of another time", again.PreviousCertificateID)
+				assert.Equal(t, data, store.Files["previous.pem"])
+				assert.Len(t, server.Certificates(), 1)
+				assert.Empty(t, again.AbandonedCertificateIDs)
+			})
+		})
+	}
+}
+
+// Nor does it wait for ever for a lock that another run holds.
+func TestExpiredCredentialsDoNotWaitForALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, provisioner := provtest.OnPipes(t)
+		store, _ := expired(t)
+		unlock, err := store.Lock(t.Context())
+		require.NoError(t, err)
+		began := time.Now()
+		credentials, err := provisioner.Ensure(t.Context(), store, nil)
+		assert.Equal(t, step, time.Since(began).Truncate(time.Second))
+		assertOp(t, fleetprovtest.Op(fleetprov.OpStore), err)
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		assert.NotErrorIs(t, err, context.DeadlineExceeded, "that is the caller's")
+		assert.ErrorContains(t, err, "another run may hold it")
+		require.NotNil(t, credentials)
+		assert.Equal(t, "of another time", credentials.CertificateID)
+
+		require.NoError(t, unlock())
+		credentials, err = provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, "of another time", credentials.PreviousCertificateID)
+		unlock, err = store.Lock(t.Context())
+		require.NoError(t, err, "it is given up again")
+		require.NoError(t, unlock())
+	})
+}
+
+// What was AWS's last word before the device restarted does not keep it from its one
+// attempt.
+func TestExpiredCredentialsAreReplacedAtOnceAfterADayOfRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		store, _ := expired(t)
+		store.Files["pending.pem"] = provtest.PEM("FLEETPROV JOURNAL", []byte(`{"version":1,"phase":"probe","template":"test-template","refusedSeconds":86400}`))
+		began := time.Now()
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Zero(t, time.Since(began))
+	})
+}
+
+// Credentials are not overwritten before they are kept elsewhere.
+func TestExpiredCredentialsThatCannotBeKeptAreNotOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		store, data := expired(t)
+		store.Fail = failing("put", "previous.pem")
+		credentials, err := provisioner.Ensure(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.EIO)
+		require.NotNil(t, credentials, "AWS has accepted them")
+		assert.Equal(t, data, store.Files["credentials.pem"])
+		store.Fail = nil
+		again, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, credentials, again, "the journal has them")
+		assert.Equal(t, data, store.Files["previous.pem"])
+		assert.Len(t, server.Certificates(), 1)
+	})
+}
+
+// What no file holds is kept in memory, as it is for Renew.
+func TestAReplacementThatCannotBeWrittenIsNotMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		store, _ := expired(t)
+		writes := 0
+		store.Fail = func(op, _ string) error {
+			if op == "put" {
+				if writes++; writes > 2 {
+					return syscall.ENOSPC
+				}
+			}
+			return nil
+		}
+		first, err := provisioner.Ensure(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		for range 3 {
+			again, err := provisioner.Ensure(t.Context(), store, nil)
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			assert.Equal(t, first.CertificateID, again.CertificateID)
+		}
+		store.Fail = nil
+		again, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, first, again)
+		assert.Len(t, server.Certificates(), 1)
+	})
+}
+
+// acceptedJournal is a journal of credentials that AWS has accepted.
+func acceptedJournal(credentials []byte) []byte {
+	return append(provtest.PEM("FLEETPROV JOURNAL", []byte(`{"version":1,"phase":"accepted","template":"test-template"}`)), credentials...)
+}
+
+// Accepted credentials that look expired are not lost when others replace them, and are
+// what a device boots with when none can be had.
+func TestAnExpiredRegistrationInTheJournalIsKept(t *testing.T) {
+	for _, verification := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			opts := []fleetprov.Option{fleetprov.WithLogger(nil)}
+			if verification {
+				opts = append(opts, fleetprov.WithVerification()) // which AWS refuses
+			}
+			server, provisioner := provtest.OnPipes(t, opts...)
+			store := provtest.NewMemStore()
+			data := expiring(t, time.Now())
+			store.Files["pending.pem"] = acceptedJournal(data)
+			<-time.After(time.Minute)
+			for range 2 {
+				credentials, err := provtest.NewProvisioner(t, server, append(opts, unplugged)...).Ensure(t.Context(), store, nil)
+				require.ErrorIs(t, err, syscall.ENETUNREACH)
+				require.NotNil(t, credentials)
+				assert.Equal(t, "of another time", credentials.CertificateID)
+				assert.Equal(t, data, store.Files["credentials.pem"])
+			}
+			credentials, err := provisioner.Ensure(t.Context(), store, nil)
+			require.NoError(t, err)
+			assert.Equal(t, issued(server), []string{credentials.CertificateID})
+			assert.Equal(t, "of another time", credentials.PreviousCertificateID)
+			assert.Equal(t, data, store.Files["previous.pem"])
+			assert.NotContains(t, store.Names(), "pending.pem")
+		})
+	}
+}
+
+// A replacement that AWS had accepted when the power failed takes the place of the old
+// credentials as it would have, and those are kept.
+func TestAReplacementInTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		store, data := expired(t)
+		store.Fail = failing("put", "credentials.pem")
+		first, err := provisioner.Ensure(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.EIO)
+		store.Fail = nil
+		delete(store.Files, "previous.pem") // the power failed before that
+		again, err := provtest.NewProvisioner(t, server, noDial(t)).Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, first, again)
+		assert.Equal(t, data, store.Files["previous.pem"])
+	})
+}
+
+// A renewal that AWS accepted, that looks expired, and that AWS does not let in is given
+// up, and named. One that could not be tried is not.
+func TestAnExpiredRenewalInTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
+		store := provtest.NewMemStore()
+		old, err := provisioner.Ensure(t.Context(), store, renewalParameters)
+		require.NoError(t, err)
+		journal := acceptedJournal(expiring(t, time.Now()))
+		store.Files["pending.pem"] = journal
+		<-time.After(time.Minute)
+
+		credentials, err := provtest.NewProvisioner(t, server, unplugged, provtest.OneAttempt).Renew(t.Context(), store, renewalParameters)
+		require.ErrorIs(t, err, syscall.ENETUNREACH)
+		assertOp(t, fleetprovtest.Op(fleetprov.OpVerify), err)
+		assert.ErrorContains(t, err, "(certificate of another time)")
+		assert.Equal(t, "of another time", credentials.CertificateID)
+		assert.Equal(t, journal, store.Files["pending.pem"])
+
+		renewed, err := provisioner.Renew(t.Context(), store, renewalParameters)
+		require.NoError(t, err)
+		assert.Equal(t, issued(server)[1], renewed.CertificateID)
+		assert.Equal(t, old.CertificateID, renewed.PreviousCertificateID)
+		assert.Equal(t, []string{"of another time"}, renewed.AbandonedCertificateIDs)
+		assert.Equal(t, [][]byte{journal}, setAside(store))
+	})
+}
+
+// A certificate that AWS gives, and that has expired by this clock, is the clock's
+// fault, however often it is tried.
+func TestANewCertificateThatLooksExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		certificate := testca.New("a device authority").Client("device", testca.Validity{NotAfter: time.Now().Add(-time.Minute)})
+		key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+		require.NoError(t, err)
+		answer, err := json.Marshal(map[string]string{
+			"certificateId":             strings.Repeat("ab", 32),
+			"certificatePem":            string(provtest.PEM("CERTIFICATE", certificate.Certificate[0])),
+			"privateKey":                string(provtest.PEM("PRIVATE KEY", key)),
+			"certificateOwnershipToken": "a token",
+		})
+		require.NoError(t, err)
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithMaxAttempts(3), fleetprov.WithLogger(nil))
+		server.Inject(fleetprovtest.OpCreateKeysAndCertificate, fleetprovtest.Fault{Response: answer})
+		store := provtest.NewMemStore()
+		_, err = provisioner.Ensure(t.Context(), store, nil)
+		assertOp(t, fleetprovtest.OpCreateKeysAndCertificate, err)
+		assert.ErrorIs(t, err, fleetprov.ErrClock)
+		assert.True(t, fleetprov.Retryable(err))
+		assert.ErrorContains(t, err, "the new certificate is valid until 1999-12-31T23:59:00Z: set the clock")
+		assert.Equal(t, 3, count(server, fleetprovtest.OpConnect))
+		assert.Zero(t, count(server, fleetprovtest.OpRegisterThing), "it is not made active")
 	})
 }
 

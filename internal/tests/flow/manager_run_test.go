@@ -435,8 +435,7 @@ func TestASessionThatPanics(t *testing.T) {
 func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Time
-		var m *managed
-		m = newManager(t, fleetprov.WithProgress(func(_ context.Context, p fleetprov.Progress) {
+		m := newManager(t, fleetprov.WithProgress(func(_ context.Context, p fleetprov.Progress) {
 			if p.Op == fleetprov.OpRegisterThing && p.Err != nil {
 				tries = append(tries, time.Now())
 			}

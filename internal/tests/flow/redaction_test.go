@@ -15,11 +15,13 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetprov/fleetprov"
+	"github.com/fleetprov/fleetprov/fleetprovtest"
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
@@ -156,5 +158,102 @@ func TestPrintedKeysAreRecognized(t *testing.T) {
 				assert.NotEmpty(t, secrets.in(fmt.Sprintf("%v", struct{ d *big.Int }{number.D}.d)))
 			}
 		})
+	}
+}
+
+// AWS's words may repeat a parameter's value, as it is or as JSON quotes it. No text
+// does, and the fields of the error are AWS's words as they came.
+func TestNoTextRepeatsTheValueOfAParameter(t *testing.T) {
+	const (
+		create   = fleetprovtest.OpCreateKeysAndCertificate
+		register = fleetprovtest.OpRegisterThing
+	)
+	for name, test := range map[string]struct {
+		parameters map[string]string
+		code, says string
+		answer     string // in place of code and says: in no form that is documented
+		want       []string
+		never      []string
+	}{
+		"in the message": {
+			parameters: map[string]string{"SerialNumber": "s3cret-1"}, says: "the value s3cret-1 of SerialNumber is not allowed",
+			want: []string{"the value <SerialNumber> of SerialNumber is not allowed"}, never: []string{"s3cret-1"}},
+		"in the code": {
+			parameters: map[string]string{"SerialNumber": "s3cret-1"}, code: "Bad_s3cret-1", says: "no",
+			want: []string{"Bad_<SerialNumber>"}, never: []string{"s3cret-1"}},
+		"two, of which one begins as the other": {
+			parameters: map[string]string{"A": "s3cret", "B": "s3cret-1"}, says: "s3cret-1 and s3cret",
+			want: []string{"<B> and <A>"}, never: []string{"s3cret"}},
+		"as JSON quotes it": {
+			parameters: map[string]string{"Pin": `"12" & <key>`}, says: `{"Pin":"\"12\" & <key>"}`,
+			want: []string{"<Pin>"}, never: []string{"key"}},
+		"as JSON quotes it for HTML": {
+			parameters: map[string]string{"Pin": `12<key`}, says: `{"Pin":"12\u003ckey"}`,
+			want: []string{"<Pin>"}, never: []string{"key"}},
+		"as JSON quotes it in ASCII": {
+			parameters: map[string]string{"Owner": "Größe-😀"}, says: `{"Owner":"Gr\u00f6\u00dfe-\ud83d\ude00"}`,
+			want: []string{"<Owner>"}, never: []string{"u00f6"}},
+		"of three characters, which stays": {
+			parameters: map[string]string{"Line": "abc"}, says: "abc is not a line",
+			want: []string{"abc is not a line"}},
+		"of four characters": {
+			parameters: map[string]string{"Line": "abcd"}, says: "abcd is not a line",
+			want: []string{"<Line> is not a line"}, never: []string{"abcd"}},
+		"in no JSON": {
+			parameters: map[string]string{"SerialNumber": "s3cret-1"}, answer: "lambda failed on s3cret-1",
+			want: []string{"lambda failed on <SerialNumber>"}, never: []string{"s3cret-1"}},
+		"in JSON that was cut off": {
+			parameters: map[string]string{"Pin": "\"12\"\nkey"}, answer: `{"message":"\"12\"\nkey`,
+			never: []string{"key"}},
+		"behind what is cut off": {
+			parameters: map[string]string{"SerialNumber": "s3cret-1"}, says: strings.Repeat("x", 508) + "s3cret-1",
+			never: []string{"s3cr"}},
+	} {
+		for _, op := range []fleetprovtest.Op{create, register} {
+			t.Run(name+", "+string(op), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					standard := standardLog(t)
+					logger, structuredLog := structured()
+					fault := fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 500, Code: test.code, Message: test.says}}
+					if test.answer != "" {
+						fault.Response = []byte(test.answer)
+					}
+					server, listener := provtest.NewPipeServer(t)
+					for _, opt := range []fleetprov.Option{nil, logger} {
+						server.Inject(op, fault)
+						server.Inject(op, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 403}})
+						retried := fleetprov.WithRetryIf(func(err error) bool {
+							rejected := new(fleetprov.RejectedError)
+							require.ErrorAs(t, err, &rejected)
+							if rejected.StatusCode == 403 {
+								return false
+							}
+							if test.answer == "" {
+								assert.Equal(t, []string{test.code, test.says}, []string{rejected.Code, rejected.Message}, "raw")
+							}
+							assertMasked(t, test.want, test.never, err.Error())
+							assertMasked(t, test.want, test.never, fmt.Sprintf("%v %+v", rejected, rejected))
+							return true
+						})
+						provisioner := provtest.NewProvisioner(t, server, fleetprov.WithDialer(listener.Dial), retried, opt)
+						_, err := provisioner.Provision(t.Context(), test.parameters)
+						require.ErrorContains(t, err, "403")
+					}
+					assert.NotEmpty(t, standard.String())
+					assertMasked(t, nil, test.never, standard.String())
+					assertMasked(t, nil, test.never, structuredLog.String())
+				})
+			})
+		}
+	}
+}
+
+func assertMasked(t *testing.T, want, never []string, text string) {
+	t.Helper()
+	for _, words := range want {
+		assert.Contains(t, text, strings.Trim(fmt.Sprintf("%q", words), `"`))
+	}
+	for _, words := range never {
+		assert.NotContains(t, text, words)
 	}
 }

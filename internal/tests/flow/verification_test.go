@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,5 +157,96 @@ func TestVerificationEndsWithTheContext(t *testing.T) {
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assertOp(t, fleetprovtest.Op(fleetprov.OpVerify), err)
 		assert.NotNil(t, credentials)
+	})
+}
+
+// refuseVerification lets the device's certificate be refused for as long as a step has.
+// The claim, if it connects before, does.
+func refuseVerification(server *fleetprovtest.Server, claim bool) {
+	if claim {
+		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{})
+	}
+	for range 3 { // after 0, 10 and 20 of the 30 seconds of a step
+		server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 7}})
+	}
+}
+
+// Credentials that were never verified are not returned without an error, whatever
+// becomes of the journal.
+func TestAVerificationIsNotForgotten(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail   func(server *fleetprovtest.Server) func(op, name string) error
+		damage func(journal []byte) []byte
+	}{
+		"when the accepted journal cannot be written": {fail: func(server *fleetprovtest.Server) func(op, name string) error {
+			return func(op, name string) error {
+				if op == "put" && name == "pending.pem" && len(server.Things()) > 0 {
+					return syscall.EIO
+				}
+				return nil
+			}
+		}},
+		"when the journal cannot be read later": {damage: func([]byte) []byte { return []byte("damaged") }},
+		"when the journal is torn":              {damage: func(journal []byte) []byte { return journal[:len(journal)/2] }},
+		"when the journal is of a newer version": {damage: func(journal []byte) []byte {
+			return append(provtest.PEM("FLEETPROV JOURNAL", []byte(`{"version":2}`)), journal...)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, provisioner := provtest.OnPipes(t, fleetprov.WithVerification(), fleetprov.WithLogger(nil))
+				store := provtest.NewMemStore()
+				if test.fail != nil {
+					store.Fail = test.fail(server)
+				}
+				refuseVerification(server, true)
+				first, err := provisioner.Ensure(t.Context(), store, nil)
+				require.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+				store.Fail = nil
+				if test.damage != nil {
+					store.Files["pending.pem"] = test.damage(store.Files["pending.pem"])
+				}
+				for range 2 {
+					refuseVerification(server, false)
+					again, err := provisioner.Ensure(t.Context(), store, nil)
+					require.ErrorIs(t, err, fleetprov.ErrNotAuthorized)
+					assertOp(t, fleetprovtest.Op(fleetprov.OpVerify), err)
+					assert.Equal(t, first, again)
+				}
+				again, err := provisioner.Ensure(t.Context(), store, nil)
+				require.NoError(t, err)
+				assert.Equal(t, first, again)
+				assert.Empty(t, again.AbandonedCertificateIDs, "it is the device's own")
+				assert.NotContains(t, store.Names(), "pending.pem")
+				_, err = provisioner.Ensure(t.Context(), readOnly{store, t}, nil)
+				require.NoError(t, err)
+				assert.Len(t, server.Certificates(), 1)
+			})
+		})
+	}
+}
+
+// A damaged journal may be about another certificate than the stored one. It goes, and
+// what it named does not.
+func TestAVerificationKeepsWhatADamagedJournalNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, provisioner := provtest.OnPipes(t, fleetprov.WithVerification(), fleetprov.WithLogger(nil))
+		store := provtest.NewMemStore()
+		first, err := provisioner.Ensure(t.Context(), store, renewalParameters)
+		require.NoError(t, err)
+		register(server, lost)
+		cut(t, func(ctx context.Context) error {
+			_, err := provisioner.Renew(ctx, store, renewalParameters)
+			return err
+		})
+		store.Files["pending.pem"] = store.Files["pending.pem"][:len(store.Files["pending.pem"])-100]
+		again, err := provisioner.Ensure(t.Context(), store, renewalParameters)
+		require.NoError(t, err)
+		assert.Equal(t, first.CertificateID, again.CertificateID)
+		assert.Equal(t, issued(server)[1:], again.AbandonedCertificateIDs)
+		loaded, err := fleetprov.LoadCredentials(t.Context(), store)
+		require.NoError(t, err)
+		assert.Equal(t, again, loaded)
+		assert.Len(t, setAside(store), 1)
 	})
 }

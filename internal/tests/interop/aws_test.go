@@ -3,6 +3,7 @@ package interop_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -155,4 +156,36 @@ func awsReadme(t *testing.T, pattern string) []string {
 		found = append(found, match[1])
 	}
 	return found
+}
+
+// Without the account, everything would be filled in wrong without a word.
+func TestAWSReadmeStopsWhenTheAccountIsEmpty(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no sh")
+	}
+	block := awsReadme(t, "(?s)```sh\n(umask.*?)```")[0]
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "policy.json"), []byte(`"REGION:ACCOUNT_ID"`), 0o600))
+	for name, test := range map[string]struct{ account, filled string }{
+		"no account": {"", ""},
+		"an account": {"123456789012", `"eu-west-1:123456789012"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			program := exec.CommandContext(provtest.Context(t), sh, "-c", "aws() { echo '"+test.account+"'; }\n"+block)
+			program.Dir = dir
+			output, err := program.CombinedOutput()
+			if test.filled == "" {
+				assert.Error(t, err)
+				assert.Contains(t, string(output), "ACCOUNT_ID")
+				assert.NoDirExists(t, filepath.Join(dir, "filled"))
+				return
+			}
+			require.NoError(t, err, "%s", output)
+			filled, err := os.ReadFile(filepath.Join(dir, "filled", "policy.json"))
+			require.NoError(t, err)
+			assert.Equal(t, test.filled, string(filled))
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "filled")))
+		})
+	}
 }

@@ -34,7 +34,8 @@ var clientFrame = regexp.MustCompile(`(?m)^(?:created by )?(?:github\.com/fleetp
 
 // serverPackages are those below internal that a device does not link.
 var serverPackages = map[string]bool{
-	"broker": true, "controlplane": true, "iotpolicy": true, "iotregistry": true, "iotservice": true, "iottemplate": true, "statefile": true, "strictjson": true, "testca": true,
+	"broker": true, "controlplane": true, "iotpolicy": true, "iotregistry": true, "iotservice": true, "iottemplate": true,
+	"pyfunction": true, "statefile": true, "strictjson": true, "testca": true,
 }
 
 // clientGoroutines returns the stacks of the goroutines that belong to the client.

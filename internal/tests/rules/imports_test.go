@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -273,6 +274,30 @@ func TestImportsKeepToTheirRooms(t *testing.T) {
 	}
 }
 
+// operatorImports are the packages of this module that the one below operator may import, the
+// last of them in its tests. It judges as the endpoint for tests does, with the same packages,
+// and makes the claims that a device opens.
+var operatorImports = []string{
+	".", "examples/aws", "internal/amazonroots", "internal/iotpolicy", "internal/iottemplate", "internal/pfx", "fleetprovtest",
+}
+
+func TestOperatorImportsLittleOfThisModule(t *testing.T) {
+	used := make(map[string]bool)
+	for _, i := range importsBelow(t, provtest.Root(t, "operator")) {
+		first, _, _ := strings.Cut(i.imported, "/")
+		if strings.Contains(first, ".") && first != "." || i.imported == "operator" {
+			continue
+		}
+		if _, err := os.Stat(provtest.Root(t, i.imported)); err != nil {
+			continue // the standard library's
+		}
+		used[i.imported] = true
+		assert.Contains(t, operatorImports, i.imported, "%s", i)
+		assert.True(t, i.test || i.imported != "fleetprovtest", "%s: it must not be linked into the command", i)
+	}
+	assert.Len(t, used, len(operatorImports), "%v", used)
+}
+
 // What is not a test could be linked into a program.
 func TestFoldersOfTestsHoldNothingElse(t *testing.T) {
 	var tests int
@@ -356,12 +381,15 @@ func matchesImport(pattern, imported string) bool {
 	return imported == base || below && (base == "." || strings.HasPrefix(imported, base+"/"))
 }
 
-// findImports reads every Go file, those for other systems too.
-func findImports(t *testing.T) []foundImport {
+// findImports reads every Go file of this module, those for other systems too.
+func findImports(t *testing.T) []foundImport { return importsBelow(t, provtest.Root(t)) }
+
+// importsBelow reads those of the module whose directory it is given.
+func importsBelow(t *testing.T, module string) []foundImport {
 	t.Helper()
 	var found []foundImport
 	root := provtest.Root(t)
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(module, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -370,8 +398,7 @@ func findImports(t *testing.T) []foundImport {
 			return err
 		}
 		if entry.IsDir() {
-			// What the go command passes over.
-			if name := entry.Name(); file != "." && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+			if path != module && (isPassedOver(entry.Name()) || isModule(path)) {
 				return filepath.SkipDir
 			}
 			return nil
@@ -401,4 +428,16 @@ func findImports(t *testing.T) []foundImport {
 	})
 	require.NoError(t, err)
 	return found
+}
+
+// isPassedOver reports whether the go command passes over a folder of that name.
+func isPassedOver(name string) bool {
+	return name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")
+}
+
+// isModule reports whether a folder is a module of its own, which has other rules: the
+// examples for hardware import what the library must not.
+func isModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
 }

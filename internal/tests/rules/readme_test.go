@@ -109,11 +109,16 @@ func TestPagesGiveCommandsOnWhatExists(t *testing.T) {
 	require.NoError(t, err)
 	var found int
 	for _, page := range pages(t) {
-		for _, command := range regexp.MustCompile("go (?:test|run) [^`\n]*").FindAllString(read(t, page), -1) {
+		for _, command := range regexp.MustCompile("go (?:-C [^ ]+ )?(?:test|run) [^`\n]*").FindAllString(read(t, page), -1) {
 			found++
+			module := "."
+			if _, after, ok := strings.Cut(command, " -C "); ok {
+				module, _, _ = strings.Cut(after, " ")
+				assert.FileExists(t, provtest.Root(t, module, "go.mod"), "%s: %s", page, command)
+			}
 			for _, folder := range regexp.MustCompile(` \./([\w/]+)`).FindAllStringSubmatch(command, -1) {
 				if folder[1] != "sim" { // which the command makes
-					assert.DirExists(t, provtest.Root(t, folder[1]), "%s: %s", page, command)
+					assert.DirExists(t, provtest.Root(t, module, folder[1]), "%s: %s", page, command)
 				}
 			}
 			for _, selected := range regexp.MustCompile(`-(run|bench|fuzz) '?([\w|/]+)`).FindAllStringSubmatch(command, -1) {

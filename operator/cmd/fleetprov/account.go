@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/fleetprov/fleetprov/operator"
+)
+
+// account is which account a command works in.
+type account struct{ region, profile string }
+
+func (a *account) register(flags *flag.FlagSet) {
+	flags.StringVar(&a.region, "region", "", "AWS `region` (default that of the environment or of the profile)")
+	flags.StringVar(&a.profile, "profile", "", "`profile` of the AWS CLI to take credentials from (default AWS_PROFILE)")
+}
+
+// config loads what the AWS CLI and SDKs have on this machine.
+func (a *account) config(ctx context.Context) (aws.Config, error) {
+	return config.LoadDefaultConfig(ctx,
+		config.WithRegion(a.region),
+		config.WithSharedConfigProfile(a.profile),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxAttempts = 8 // AWS IoT's quotas are low
+				o.MaxBackoff = 20 * time.Second
+			})
+		}),
+	)
+}
+
+func (a *account) open(ctx context.Context) (*operator.Account, error) {
+	config, err := a.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return operator.Open(ctx, config)
+}
