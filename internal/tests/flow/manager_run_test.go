@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,32 +29,63 @@ func sitting(ctx context.Context, _ *fleetprov.Credentials) error {
 // running is a Manager whose Run runs.
 type running struct {
 	*managed
-	sessions []*fleetprov.Credentials // of each session so far
+	end context.CancelFunc
+	err chan error // of Run
+
+	mu  sync.Mutex
+	log sessionLog
+}
+
+// sessionLog is what has become of the sessions so far.
+type sessionLog struct {
+	sessions []*fleetprov.Credentials // whose each was
 	began    []time.Time              // when each began
 	causes   []error                  // of the ends of their contexts
 	open     int                      // how many run now
-	end      context.CancelFunc
-	err      chan error // of Run
 }
 
+// add notes a session, and returns which it is.
+func (r *running) add(t *testing.T, c *fleetprov.Credentials) (number int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.sessions, r.log.began = append(r.log.sessions, c), append(r.log.began, time.Now())
+	if r.log.open++; r.log.open > 1 {
+		t.Error("there are two sessions")
+	}
+	return len(r.log.sessions)
+}
+
+// remove notes the end of a session.
+func (r *running) remove(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.open--
+	r.log.causes = append(r.log.causes, context.Cause(ctx))
+}
+
+// seen returns what has become of the sessions so far.
+func (r *running) seen() sessionLog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log
+}
+
+func (r *running) sessions() []*fleetprov.Credentials { return r.seen().sessions }
+func (r *running) began() []time.Time                 { return r.seen().began }
+func (r *running) causes() []error                    { return r.seen().causes }
+func (r *running) open() int                          { return r.seen().open }
+
 // start runs the Manager with the sessions, the last of which is repeated, until the test
-// ends. It is for a bubble, where synctest.Wait makes it safe to look at what has
-// happened.
+// ends.
 func (m *managed) start(t *testing.T, sessions ...session) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{managed: m, end: cancel, err: make(chan error, 1)}
 	go func() {
 		r.err <- m.Run(ctx, func(ctx context.Context, c *fleetprov.Credentials) error {
-			r.sessions, r.began = append(r.sessions, c), append(r.began, time.Now())
-			if r.open++; r.open > 1 {
-				t.Error("there are two sessions")
-			}
-			defer func() {
-				r.open--
-				r.causes = append(r.causes, context.Cause(ctx))
-			}()
-			return sessions[min(len(r.sessions), len(sessions))-1](ctx, c)
+			number := r.add(t, c)
+			defer r.remove(ctx)
+			return sessions[min(number, len(sessions))-1](ctx, c)
 		})
 	}()
 	t.Cleanup(cancel)
@@ -81,14 +113,14 @@ func TestManagerRenewsWhenItIsAskedTo(t *testing.T) {
 		m.RequestRenewal()
 		after(time.Minute)
 		r.stop(t)
-		require.Len(t, r.sessions, 2)
-		assert.ErrorIs(t, r.causes[0], fleetprov.ErrRenewalDue)
-		assert.Equal(t, r.sessions[0].CertificateID, r.sessions[1].PreviousCertificateID)
+		require.Len(t, r.sessions(), 2)
+		assert.ErrorIs(t, r.causes()[0], fleetprov.ErrRenewalDue)
+		assert.Equal(t, r.sessions()[0].CertificateID, r.sessions()[1].PreviousCertificateID)
 		assert.Len(t, m.server.Things(), 1)
 		assert.Equal(t, 1, m.claims)
 		loaded, err := fleetprov.LoadCredentials(t.Context(), m.store)
 		require.NoError(t, err)
-		assert.Equal(t, r.sessions[1], loaded)
+		assert.Equal(t, r.sessions()[1], loaded)
 	})
 }
 
@@ -104,8 +136,8 @@ func TestRequestsBeforeRun(t *testing.T) {
 		r := m.start(t, sitting)
 		after(time.Hour)
 		r.stop(t)
-		require.Len(t, r.sessions, 1)
-		assert.NotEmpty(t, r.sessions[0].PreviousCertificateID)
+		require.Len(t, r.sessions(), 1)
+		assert.NotEmpty(t, r.sessions()[0].PreviousCertificateID)
 		assert.Len(t, m.server.Certificates(), 2)
 	})
 }
@@ -124,12 +156,12 @@ func TestARenewalIsDueInTime(t *testing.T) {
 				r := m.start(t, sitting)
 				after(test.latest + time.Hour)
 				r.stop(t)
-				require.Greater(t, len(r.sessions), 1)
-				worked := r.began[1].Sub(r.began[0])
+				require.Greater(t, len(r.sessions()), 1)
+				worked := r.began()[1].Sub(r.began()[0])
 				assert.GreaterOrEqual(t, worked, test.earliest-time.Minute)
 				assert.LessOrEqual(t, worked, test.latest+2*time.Minute)
-				assert.ErrorIs(t, r.causes[0], fleetprov.ErrRenewalDue)
-				assert.Equal(t, r.sessions[0].CertificateID, r.sessions[1].PreviousCertificateID)
+				assert.ErrorIs(t, r.causes()[0], fleetprov.ErrRenewalDue)
+				assert.Equal(t, r.sessions()[0].CertificateID, r.sessions()[1].PreviousCertificateID)
 			})
 		})
 	}
@@ -153,8 +185,8 @@ func TestTheWallClockSaysWhatIsDue(t *testing.T) {
 		wall.jump(25 * day)
 		m.server.Advance(25 * day)
 		after(2 * time.Minute)
-		require.Len(t, r.sessions, 2, "within a minute")
-		assert.ErrorIs(t, r.causes[0], fleetprov.ErrRenewalDue)
+		require.Len(t, r.sessions(), 2, "within a minute")
+		assert.ErrorIs(t, r.causes()[0], fleetprov.ErrRenewalDue)
 		r.stop(t)
 	})
 }
@@ -172,7 +204,7 @@ func TestAClockAheadDoesNotRenewWithoutEnd(t *testing.T) {
 		assert.LessOrEqual(t, len(m.server.Certificates()), 8, "later and later")
 		assert.Greater(t, len(m.server.Certificates()), 3)
 		assert.Contains(t, log.String(), "check the clock")
-		assert.Equal(t, 1, r.open, "it works meanwhile")
+		assert.Equal(t, 1, r.open(), "it works meanwhile")
 
 		issued := len(m.server.Certificates())
 		wall.jump(-25 * day) // it was set right
@@ -192,15 +224,15 @@ func TestTheStoreIsReadBeforeEachSession(t *testing.T) {
 			return errBroker
 		}, sitting)
 		after(time.Hour)
-		require.Len(t, r.sessions, 2)
-		assert.Equal(t, r.sessions[0].CertificateID, r.sessions[1].PreviousCertificateID)
+		require.Len(t, r.sessions(), 2)
+		assert.Equal(t, r.sessions()[0].CertificateID, r.sessions()[1].PreviousCertificateID)
 		assert.Len(t, m.server.Certificates(), 2)
 
 		// It may have renewed while a session went on: that one has no need to.
 		_, err := other.Renew(t.Context())
 		require.NoError(t, err)
 		after(24 * day)
-		require.Len(t, r.sessions, 4, "at the end of what it worked with, and of what it found then")
+		require.Len(t, r.sessions(), 4, "at the end of what it worked with, and of what it found then")
 		assert.Len(t, m.server.Certificates(), 4)
 		r.stop(t)
 	})
@@ -224,17 +256,17 @@ func TestManagerWaitsBetweenSessions(t *testing.T) {
 				r := m.start(t, failing)
 				after(2 * time.Hour)
 				r.stop(t)
-				for i := range r.began[1:] {
-					gap := r.began[i+1].Sub(r.began[i])
+				for i := range r.began()[1:] {
+					gap := r.began()[i+1].Sub(r.began()[i])
 					assert.GreaterOrEqual(t, gap, 10*time.Second)
 					assert.LessOrEqual(t, gap, 2*time.Minute)
 					if i > 30 {
 						assert.GreaterOrEqual(t, gap, 40*time.Second, "minutes in the end")
 					}
 				}
-				assert.Less(t, r.began[1].Sub(r.began[0]), 11*time.Second, "seconds at first")
-				assert.Greater(t, len(r.began), 60)
-				assert.Nil(t, r.causes[0], "their context has not ended")
+				assert.Less(t, r.began()[1].Sub(r.began()[0]), 11*time.Second, "seconds at first")
+				assert.Greater(t, len(r.began()), 60)
+				assert.Nil(t, r.causes()[0], "their context has not ended")
 			})
 		})
 	}
@@ -252,9 +284,9 @@ func TestWaitsStartAnewAfterAMinuteOfWorking(t *testing.T) {
 		r := m.start(t, append(sessions, working, sitting)...)
 		after(2 * time.Hour)
 		r.stop(t)
-		require.Len(t, r.began, 23)
-		assert.Greater(t, r.began[21].Sub(r.began[20]), 12*time.Second)
-		assert.LessOrEqual(t, r.began[22].Sub(r.began[21]), time.Minute+6*time.Second)
+		require.Len(t, r.began(), 23)
+		assert.Greater(t, r.began()[21].Sub(r.began()[20]), 12*time.Second)
+		assert.LessOrEqual(t, r.began()[22].Sub(r.began()[21]), time.Minute+6*time.Second)
 	})
 }
 
@@ -272,13 +304,13 @@ func TestASessionThatIgnoresItsContext(t *testing.T) {
 		after(10 * time.Minute)
 		assert.Equal(t, 10, strings.Count(log.String(), words), "every minute")
 		assert.Contains(t, log.String(), fleetprov.ErrRenewalDue.Error())
-		assert.Len(t, r.sessions, 1)
+		assert.Len(t, r.sessions(), 1)
 		assert.Len(t, m.server.Certificates(), 1, "the renewal waits for it")
 
 		close(released)
 		after(time.Minute)
-		require.Len(t, r.sessions, 2)
-		assert.NotEmpty(t, r.sessions[1].PreviousCertificateID)
+		require.Len(t, r.sessions(), 2)
+		assert.NotEmpty(t, r.sessions()[1].PreviousCertificateID)
 		r.stop(t)
 	})
 }
@@ -296,7 +328,7 @@ func TestRunDoesNotLeaveASessionBehind(t *testing.T) {
 		began := time.Now()
 		r.stop(t)
 		assert.Equal(t, time.Hour, time.Since(began))
-		assert.Len(t, r.sessions, 1)
+		assert.Len(t, r.sessions(), 1)
 	})
 }
 
@@ -307,11 +339,11 @@ func TestRenewWhileRunRuns(t *testing.T) {
 		after(time.Hour)
 		c, err := m.Renew(t.Context())
 		require.NoError(t, err)
-		assert.Equal(t, r.sessions[0].CertificateID, c.PreviousCertificateID)
-		assert.Zero(t, r.open, "the session is closed for it")
+		assert.Equal(t, r.sessions()[0].CertificateID, c.PreviousCertificateID)
+		assert.Zero(t, r.open(), "the session is closed for it")
 		after(time.Minute)
-		require.Len(t, r.sessions, 2)
-		assert.Equal(t, c, r.sessions[1])
+		require.Len(t, r.sessions(), 2)
+		assert.Equal(t, c, r.sessions()[1])
 
 		m.server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Reject: &fleetprovtest.Rejection{StatusCode: 403}})
 		_, err = m.Renew(t.Context())
@@ -319,7 +351,7 @@ func TestRenewWhileRunRuns(t *testing.T) {
 		assert.ErrorAs(t, err, &rejected, "whoever asks hears of it")
 		c, err = m.Renew(t.Context())
 		require.NoError(t, err, "and does not wait for the next try of Run's own")
-		assert.Equal(t, r.sessions[1].CertificateID, c.PreviousCertificateID)
+		assert.Equal(t, r.sessions()[1].CertificateID, c.PreviousCertificateID)
 		r.stop(t)
 	})
 }
@@ -334,9 +366,9 @@ func TestASessionThatCallsRenew(t *testing.T) {
 			return err
 		}, sitting)
 		after(time.Minute)
-		require.Len(t, r.sessions, 2)
-		assert.ErrorIs(t, r.causes[0], fleetprov.ErrRenewalDue)
-		assert.NotEmpty(t, r.sessions[1].PreviousCertificateID, "it was asked for all the same")
+		require.Len(t, r.sessions(), 2)
+		assert.ErrorIs(t, r.causes()[0], fleetprov.ErrRenewalDue)
+		assert.NotEmpty(t, r.sessions()[1].PreviousCertificateID, "it was asked for all the same")
 		r.stop(t)
 	})
 }
@@ -390,13 +422,13 @@ func TestRunThatBeginsWhileRenewRenews(t *testing.T) {
 		after(time.Second)
 		r := m.start(t, sitting)
 		after(time.Second)
-		assert.Empty(t, r.sessions)
+		assert.Empty(t, r.sessions())
 		c := <-renewed
 		require.NotNil(t, c)
 		assert.Equal(t, first.CertificateID, c.PreviousCertificateID)
 		after(time.Minute)
-		require.Len(t, r.sessions, 1)
-		assert.Equal(t, c, r.sessions[0])
+		require.Len(t, r.sessions(), 1)
+		assert.Equal(t, c, r.sessions()[0])
 		r.stop(t)
 	})
 }
@@ -409,11 +441,11 @@ func TestASecondRunIsAnError(t *testing.T) {
 		err := m.Run(t.Context(), sitting)
 		assertOp(t, fleetprovtest.Op(fleetprov.OpPrepare), err)
 		assert.ErrorContains(t, err, "runs already")
-		assert.Equal(t, 1, r.open)
+		assert.Equal(t, 1, r.open())
 		r.stop(t)
 		again := m.start(t, sitting)
 		after(time.Minute)
-		assert.Len(t, again.sessions, 1, "one after the other may")
+		assert.Len(t, again.sessions(), 1, "one after the other may")
 		again.stop(t)
 	})
 }
@@ -426,7 +458,7 @@ func TestASessionThatPanics(t *testing.T) {
 		})
 		r := m.start(t, sitting)
 		after(time.Minute)
-		assert.Len(t, r.sessions, 1, "the Manager is not broken")
+		assert.Len(t, r.sessions(), 1, "the Manager is not broken")
 		r.stop(t)
 	})
 }
@@ -455,10 +487,10 @@ func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 		last := tries[len(tries)-1].Sub(tries[len(tries)-2])
 		assert.Less(t, last, time.Hour, "near the end")
 		assert.Less(t, len(tries), 60)
-		for i, c := range r.sessions {
-			assert.Equal(t, r.sessions[0].CertificateID, c.CertificateID, "%d", i)
+		for i, c := range r.sessions() {
+			assert.Equal(t, r.sessions()[0].CertificateID, c.CertificateID, "%d", i)
 		}
-		assert.Equal(t, 1, r.open, "the device works with what it has")
+		assert.Equal(t, 1, r.open(), "the device works with what it has")
 		assert.Equal(t, 1, m.claims)
 		r.stop(t)
 	})
@@ -477,8 +509,8 @@ func TestARenewalDoesNotKeepTheDeviceFromWork(t *testing.T) {
 		began := time.Now()
 		m.RequestRenewal()
 		after(6 * time.Minute)
-		require.Len(t, r.sessions, 2)
-		assert.Less(t, r.began[1].Sub(began), 5*time.Minute+11*time.Second)
+		require.Len(t, r.sessions(), 2)
+		assert.Less(t, r.began()[1].Sub(began), 5*time.Minute+11*time.Second)
 		assert.Contains(t, log.String(), "the renewal failed; the device goes on with the credentials it has, and tries again in 1h")
 		r.stop(t)
 	})
@@ -492,12 +524,12 @@ func TestADeviceThatIsRefusedNeverFallsBackToTheClaim(t *testing.T) {
 			return fmt.Errorf("connecting: %w", fleetprov.ErrNotAuthorized)
 		})
 		after(time.Minute)
-		require.NoError(t, m.server.UpdateCertificate(r.sessions[0].CertificateID, fleetprovtest.StatusInactive))
+		require.NoError(t, m.server.UpdateCertificate(r.sessions()[0].CertificateID, fleetprovtest.StatusInactive))
 		after(25 * day)
 		r.stop(t)
-		assert.Greater(t, len(r.sessions), 1000)
+		assert.Greater(t, len(r.sessions()), 1000)
 		assert.Len(t, m.server.Things()[0].CertificateIDs, 1)
 		assert.Equal(t, 1, m.claims)
-		assert.Equal(t, r.sessions[0].CertificateID, r.sessions[len(r.sessions)-1].CertificateID)
+		assert.Equal(t, r.sessions()[0].CertificateID, r.sessions()[len(r.sessions())-1].CertificateID)
 	})
 }

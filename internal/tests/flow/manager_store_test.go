@@ -39,12 +39,12 @@ func TestAStoreThatCannotBeReadAtBoot(t *testing.T) {
 		broken.Store(true)
 		r := m.start(t, sitting)
 		after(time.Hour)
-		assert.Empty(t, r.sessions)
+		assert.Empty(t, r.sessions())
 		assert.Contains(t, log.String(), "there are no credentials yet; trying again in ")
 		broken.Store(false)
 		after(2 * time.Minute)
-		require.Len(t, r.sessions, 1)
-		assert.Equal(t, stored, r.sessions[0])
+		require.Len(t, r.sessions(), 1)
+		assert.Equal(t, stored, r.sessions()[0])
 		assert.Equal(t, 1, m.claims, "an error of the store is not taken for an empty one")
 		r.stop(t)
 	})
@@ -66,9 +66,9 @@ func TestAStoreThatIsLostLater(t *testing.T) {
 				m.Claim = func(context.Context) (*fleetprov.Identity, error) { return nil, fs.ErrNotExist }
 				lose(m)
 				after(10 * time.Hour)
-				require.Greater(t, len(r.sessions), 8)
-				for _, c := range r.sessions {
-					assert.Equal(t, r.sessions[0].CertificateID, c.CertificateID)
+				require.Greater(t, len(r.sessions()), 8)
+				for _, c := range r.sessions() {
+					assert.Equal(t, r.sessions()[0].CertificateID, c.CertificateID)
 				}
 				assert.Contains(t, log.String(), "the device goes on with the credentials it had")
 				r.end()
@@ -94,7 +94,7 @@ func TestTheFirstProvisioning(t *testing.T) {
 		}
 		r := m.start(t, sitting)
 		after(10 * time.Minute)
-		assert.Len(t, r.sessions, 1)
+		assert.Len(t, r.sessions(), 1)
 		r.stop(t)
 	})
 }
@@ -109,8 +109,8 @@ func TestASessionWithExpiredCredentials(t *testing.T) {
 		after(time.Minute)
 		r := m.start(t, sitting)
 		after(time.Hour)
-		require.Len(t, r.sessions, 1)
-		assert.Equal(t, "of another time", r.sessions[0].CertificateID)
+		require.Len(t, r.sessions(), 1)
+		assert.Equal(t, "of another time", r.sessions()[0].CertificateID)
 		assert.Contains(t, log.String(), "the stored credentials are used all the same")
 		assert.Contains(t, log.String(), "have expired by this clock")
 		r.stop(t)
@@ -133,7 +133,7 @@ func TestWhatIsWarnedOf(t *testing.T) {
 		m.RequestRenewal()
 		after(time.Minute)
 		assert.Equal(t, 1, strings.Count(log.String(), "a renewal was requested, and there is no RenewTemplate"))
-		assert.Len(t, r.sessions, 1)
+		assert.Len(t, r.sessions(), 1)
 		r.stop(t)
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -162,8 +162,8 @@ func TestWhatAManagerLogs(t *testing.T) {
 		r.stop(t)
 		for _, words := range []string{
 			`msg="a session begins" thingName=device-1`,
-			`msg="the session is to end, for a renewal" certificateId=` + r.sessions[0].CertificateID,
-			`msg="the credentials are renewed" certificateId=` + r.sessions[1].CertificateID,
+			`msg="the session is to end, for a renewal" certificateId=` + r.sessions()[0].CertificateID,
+			`msg="the credentials are renewed" certificateId=` + r.sessions()[1].CertificateID,
 			`msg="the session failed; another begins in `,
 			`error="the broker does not answer"`,
 		} {

@@ -89,13 +89,13 @@ func liveAYear(t *testing.T, trouble *troubles) {
 	after(365 * day)
 	r.stop(t)
 	renewals := map[string]bool{}
-	for _, c := range r.sessions {
+	for _, c := range r.sessions() {
 		if c.PreviousCertificateID != "" {
 			renewals[c.CertificateID] = true
 		}
 	}
 	refused := count(m.server, fleetprovtest.OpRegisterThing) - len(renewals) - 1
-	t.Logf("%d renewals, %d sessions, %d of which failed; refused by AWS: %d; failures of others: %v", len(renewals), len(r.sessions), failed, refused, trouble.strikes)
+	t.Logf("%d renewals, %d sessions, %d of which failed; refused by AWS: %d; failures of others: %v", len(renewals), len(r.sessions()), failed, refused, trouble.strikes)
 	assert.GreaterOrEqual(t, len(renewals), 15)
 	assert.LessOrEqual(t, len(renewals), 19)
 	assert.Greater(t, failed, 20)
