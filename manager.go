@@ -280,8 +280,9 @@ func (m *Manager) RequestRenewal() { m.requests.Ask(nil) }
 //
 // Run returns when ctx ends, with its error; when New would refuse the settings; when
 // the device has no credentials and cannot be provisioned for a reason that does not
-// pass ([Retryable], but it waits for a store that cannot be read); and at once if it
-// runs already. What it does is logged as [WithLogger] says.
+// pass ([Retryable]), or has some whose key is gone from hardware; and at once if it runs
+// already. It waits for a store that cannot be read. What it does is logged as
+// [WithLogger] says.
 func (m *Manager) Run(ctx context.Context, session func(context.Context, *Credentials) error) error {
 	if session == nil {
 		return &Error{Op: OpPrepare, Err: errors.New("the session is nil")}
