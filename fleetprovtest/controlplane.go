@@ -10,9 +10,8 @@ import "net/http"
 // of Lambda functions and their permissions; and of STS GetCallerIdentity. Requests are
 // checked against AWS's service models, and errors have AWS's types and statuses.
 //
-// Whoever reaches the handler is served, but for web pages: a request has to be signed, with
-// any credentials, to come without an Origin, and to be for localhost or a loopback address. The
-// signature's region is that of the ARNs in the answer; the account, 123456789012, is one
+// Whoever reaches the handler is served, with any credentials or none, but for web pages:
+// requests with an Origin are refused. The signature's region is that of the ARNs in the answer; the account, 123456789012, is one
 // for all regions. It is the same account that MQTT clients meet: a claim made here
 // provisions devices with a template made here, and the things that come of it are listed
 // here.

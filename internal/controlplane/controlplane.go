@@ -61,8 +61,7 @@ func (p *Plane) CheckRole(arn string) error { return p.plane.checkRole(arn) }
 
 // ServeHTTP implements [http.Handler]. It must not be called before [Plane.Serve]. Functions
 // run on this machine, so that no web page in a browser on it may make one: requests with an
-// Origin, without a signature, or for a host that is not this machine are refused. The code of
-// a function is downloaded without a signature.
+// Origin are refused.
 func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.begin() {
 		writeJSONError(w, &apiError{"ServiceUnavailableException", "The server is closed."})
