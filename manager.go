@@ -293,14 +293,17 @@ func (m *Manager) Run(ctx context.Context, session func(context.Context, *Creden
 	if !m.requests.Serve() {
 		return &Error{Op: OpPrepare, Err: errors.New("the Manager runs already")}
 	}
-	defer m.requests.Leave(&Error{Op: OpPrepare, Err: errors.New("the Manager's Run has ended before it renewed")})
 	working := m.work()
 	select {
 	case working <- struct{}{}:
+		defer func() { <-working }()
 	case <-ctx.Done():
+	}
+	// Before others may work: who waits for Run is told that it has ended.
+	defer m.requests.Leave(&Error{Op: OpPrepare, Err: errors.New("the Manager's Run has ended before it renewed")})
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	defer func() { <-working }()
 	o := newOptions(m.Options)
 	l := &life{m: m, call: session, log: o.log, now: o.now, wake: m.requests.Wake()}
 	return l.live(ctx)

@@ -78,11 +78,8 @@ func live(ctx context.Context, renewals <-chan os.Signal, s *settings, stdout, s
 		Store:         fleetprov.DirStore(s.state),
 		Parameters:    s.parameters,
 		RenewTemplate: s.renewTemplate,
-		Options: []fleetprov.Option{
-			fleetprov.WithGeneratedKey(),
-			fleetprov.WithLogger(slog.New(slog.NewTextHandler(stderr, nil))),
-			fleetprov.WithPipelining(), // one round trip less; see its documentation for what AWS promises
-		},
+		// Pipelining saves a round trip: see its documentation for what AWS promises.
+		Options: []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPipelining(), fleetprov.WithLogger(slog.New(slog.NewTextHandler(stderr, nil)))},
 	}
 	if s.renew {
 		manager.RequestRenewal()
