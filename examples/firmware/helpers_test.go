@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -44,7 +48,7 @@ type firmware struct {
 	t              *testing.T
 	stdout, stderr screen
 	renewals       chan os.Signal
-	interrupt      context.CancelFunc
+	interrupt      func()
 	status         chan int
 }
 
@@ -52,11 +56,16 @@ type firmware struct {
 func start(t *testing.T, environment map[string]string, args ...string) *firmware {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &firmware{t: t, renewals: make(chan os.Signal, 1), interrupt: cancel, status: make(chan int, 1)}
+	renewals := make(chan os.Signal, 1)
+	interrupt := sync.OnceFunc(func() {
+		cancel()
+		close(renewals)
+	})
+	f := &firmware{t: t, renewals: renewals, interrupt: interrupt, status: make(chan int, 1)}
 	go func() {
 		f.status <- run(ctx, f.renewals, args, &f.stdout, &f.stderr, func(name string) string { return environment[name] })
 	}()
-	t.Cleanup(cancel)
+	t.Cleanup(f.interrupt)
 	return f
 }
 
@@ -109,6 +118,22 @@ func aws(t *testing.T, configure ...func(*fleetprovtest.Server)) (server *fleetp
 	}, []string{"-pfx", pfx, "-state", filepath.Join(dir, "state"), "-param", "SerialNumber=0042", "-renew-template", "fleet-template"}
 }
 
+// bubble runs a test without a network, in virtual time: the connections under one client
+// id are ten seconds apart. Server and device talk over what onPipes puts in place of dial.
+func bubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	network := dial
+	defer func() { dial = network }()
+	synctest.Test(t, test)
+}
+
+// onPipes takes a server and the device off the network.
+func onPipes(s *fleetprovtest.Server) {
+	s.Listener.Close()
+	pipes := fleetprovtest.NewPipeListener()
+	s.Listener, dial = pipes, pipes.Dial
+}
+
 // stateOf returns the directory that flags name.
 func stateOf(flags []string) fleetprov.DirStore { return fleetprov.DirStore(flags[3]) }
 
@@ -117,7 +142,7 @@ func provisioned(t *testing.T, server *fleetprovtest.Server, serial string) *fle
 	t.Helper()
 	claim, err := fleetprov.ParsePFX(server.ClaimPFX(password), password)
 	require.NoError(t, err)
-	provisioner, err := fleetprov.New(server.Endpoint(), "fleet-template", claim, fleetprov.WithGeneratedKey())
+	provisioner, err := fleetprov.New(server.Endpoint(), "fleet-template", claim, fleetprov.WithGeneratedKey(), fleetprov.WithDialer(dial))
 	require.NoError(t, err)
 	credentials, err := provisioner.Provision(t.Context(), map[string]string{"SerialNumber": serial})
 	require.NoError(t, err)
@@ -131,8 +156,11 @@ func connect(t *testing.T, c *fleetprov.Credentials) mqtt.Client {
 	require.NoError(t, err)
 	client := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("ssl://" + c.Endpoint).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			conn, err := dial(t.Context(), "tcp", c.Endpoint)
+			return tls.Client(conn, config), err
+		}).
 		SetClientID(c.ThingName).
-		SetTLSConfig(config).
 		SetAutoReconnect(false))
 	token := client.Connect()
 	require.True(t, token.WaitTimeout(10*time.Second))

@@ -1,21 +1,17 @@
-// Command firmware is the boot program of a device. It takes the device's
-// credentials from a directory, or provisions the device if there are none; it
-// connects as the device, publishes telemetry once a second on
-// devices/<thing name>/telemetry, and connects again whenever the connection is
-// lost. It renews its certificate in time, on SIGHUP, and with -renew. It logs what
-// it does, and what goes wrong. Ctrl-C ends it.
+// Command firmware is the boot program of a device. It provisions the device unless a
+// directory has its credentials, publishes once a second on devices/<thing name>/telemetry,
+// and renews the certificate in time, on SIGHUP, and with -renew. Ctrl-C ends it.
 //
 //	go run ./examples/firmware
 //
-// needs nothing: it runs against an endpoint embedded in the program, which ends
-// with it. Against AWS, with the documents of examples/aws:
+// needs nothing: it runs against an endpoint embedded in the program. Against AWS, with
+// the documents of examples/aws:
 //
-//	AWS_HOSTNAME=xxxxxxxx-ats.iot.eu-west-1.amazonaws.com IDENTITY_PASSWORD=… \
-//	  go run ./examples/firmware -param SerialNumber=0001
+//	AWS_HOSTNAME=… IDENTITY_PASSWORD=… go run ./examples/firmware -param SerialNumber=0001
 //
-// The second time it needs AWS_HOSTNAME alone, neither claim nor password. Only
-// provisioning goes through a proxy that the environment names. The exit status is 0 if
-// Ctrl-C ended a provisioned device, 1 if it got no credentials, 2 for wrong flags.
+// The second time it needs AWS_HOSTNAME alone. Only provisioning goes through a proxy that
+// the environment names. The exit status is 0 if Ctrl-C ended a provisioned device, 1 if it
+// got no credentials, 2 for wrong flags.
 package main
 
 import (
@@ -26,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -34,6 +31,9 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 )
+
+// dial opens every connection. In tests a [fleetprovtest.PipeListener] does.
+var dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -70,7 +70,7 @@ func live(ctx context.Context, renewals <-chan os.Signal, s *settings, stdout, s
 		fmt.Fprintln(stdout, "AWS_HOSTNAME is not set: using an endpoint embedded in this program, which ends with it.")
 	}
 	s.state = cmp.Or(s.state, "device-state")
-	fmt.Fprintf(stdout, "Endpoint: %s\nState:    %s\n\n", s.endpoint, s.state)
+	fmt.Fprintf(stdout, "Endpoint: %s\nState:    %s\nCtrl-C ends this, kill -HUP %d renews the certificate.\n\n", s.endpoint, s.state, os.Getpid())
 	manager := &fleetprov.Manager{
 		Endpoint:      s.endpoint,
 		Template:      s.template,
@@ -79,7 +79,8 @@ func live(ctx context.Context, renewals <-chan os.Signal, s *settings, stdout, s
 		Parameters:    s.parameters,
 		RenewTemplate: s.renewTemplate,
 		// Pipelining saves a round trip: see its documentation for what AWS promises.
-		Options: []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPipelining(), fleetprov.WithLogger(slog.New(slog.NewTextHandler(stderr, nil)))},
+		Options: []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPipelining(),
+			fleetprov.WithDialer(dial), fleetprov.WithLogger(slog.New(slog.NewTextHandler(stderr, nil)))},
 	}
 	if s.renew {
 		manager.RequestRenewal()
@@ -90,9 +91,8 @@ func live(ctx context.Context, renewals <-chan os.Signal, s *settings, stdout, s
 		}
 	}()
 	d := &device{booted: time.Now(), stdout: stdout}
-	err := manager.Run(ctx, d.session)
-	if d.credentials != nil && ctx.Err() != nil {
-		return nil
+	if err := manager.Run(ctx, d.session); d.credentials == nil || ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

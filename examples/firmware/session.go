@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"net"
+	"net/url"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -21,16 +23,12 @@ type device struct {
 	stdout      io.Writer
 }
 
-// session connects as the device and publishes until the connection is lost, or ctx
-// ends: because the certificate is to be renewed, or the program is to end. What it
-// publishes stands in for what a real device would measure.
+// session connects as the device and publishes, in place of what a real device measures,
+// until the connection is lost, or ctx ends for a renewal or with the program.
 func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
-	if d.credentials == nil || d.credentials.CertificateID != c.CertificateID {
-		fmt.Fprintf(d.stdout, "Thing name:     %s\nCertificate id: %s\n", c.ThingName, c.CertificateID)
-		if old := c.PreviousCertificateID; old != "" {
-			fmt.Fprintln(d.stdout, "The previous one may be deactivated: aws iot update-certificate --new-status INACTIVE --certificate-id", old)
-		}
-		fmt.Fprintf(d.stdout, "\nCtrl-C ends this, kill -HUP %d renews the certificate.\n\n", os.Getpid())
+	fmt.Fprintf(d.stdout, "Thing name:     %s\nCertificate id: %s\n", c.ThingName, c.CertificateID)
+	if old := c.PreviousCertificateID; old != "" {
+		fmt.Fprintln(d.stdout, "The previous one may be deactivated: aws iot update-certificate --new-status INACTIVE --certificate-id", old)
 	}
 	d.credentials = c
 	topic := "devices/" + c.ThingName + "/telemetry"
@@ -42,26 +40,29 @@ func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
 	if err != nil {
 		return err
 	}
-	// paho could reconnect by itself. It would do so without jitter, and would
-	// take CONNACK code 7, by which AWS IoT refuses a device, for success.
+	// paho could dial and reconnect by itself: beyond the end of ctx, without jitter, and
+	// taking CONNACK code 7, by which AWS IoT refuses a device, for success.
 	lost := make(chan error, 1)
 	client := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("ssl://" + c.Endpoint).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			conn, err := dial(ctx, "tcp", c.Endpoint)
+			return tls.Client(conn, config), err
+		}).
 		SetClientID(c.ThingName).
-		SetTLSConfig(config).
 		SetProtocolVersion(4).
 		SetWriteTimeout(30 * time.Second). // a call to paho may hang while the connection breaks
 		SetAutoReconnect(false).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err }))
 	defer client.Disconnect(250)
 	await := func(token mqtt.Token) error {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
 		select {
 		case <-token.Done():
 			return token.Error()
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(30 * time.Second):
-			return os.ErrDeadlineExceeded
 		}
 	}
 	if err := await(client.Connect()); err != nil {

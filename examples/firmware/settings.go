@@ -57,8 +57,7 @@ func readSettings(args []string, stderr io.Writer, getenv func(string) string) (
 	return s, nil
 }
 
-// embed starts an endpoint in this process, whose claim the device has. The caller calls
-// end.
+// embed starts an endpoint whose claim the device has. The caller calls end.
 func (s *settings) embed() (end func(), err error) {
 	if s.pfx != "" {
 		return nil, errors.New("-pfx is for AWS: set AWS_HOSTNAME, or leave -pfx out")

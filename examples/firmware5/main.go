@@ -16,6 +16,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -28,6 +29,9 @@ import (
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
 )
+
+// connect opens a connection of the device: autopaho does, but in tests.
+var connect func(context.Context, autopaho.ClientConfig, *url.URL) (net.Conn, error)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -100,6 +104,7 @@ func session(ctx context.Context, c *fleetprov.Credentials, stdout io.Writer) er
 	connection, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
 		ServerUrls:                    []*url.URL{{Scheme: "tls", Host: c.Endpoint}},
 		TlsCfg:                        config,
+		AttemptConnection:             connect,
 		KeepAlive:                     60,
 		CleanStartOnInitialConnection: true,
 		OnConnectError:                func(err error) { cancel(fmt.Errorf("connecting as %s: %w", c.ThingName, err)) },

@@ -3,11 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -37,9 +43,38 @@ func (s *screen) shows(t *testing.T, n int, text string) {
 	}, 2*time.Minute, 5*time.Millisecond, "%s is not printed", text)
 }
 
-// The device works, renews when it is asked to, and works with the new certificate.
+// The device works, renews when it is asked to, and works with the new certificate. Its
+// connections are ten seconds apart, of virtual time.
 func TestALifeWithMQTT5(t *testing.T) {
-	t.Parallel()
+	defer func() { connect = nil }()
+	synctest.Test(t, func(t *testing.T) {
+		server, pipes := provtest.NewPipeServer(t)
+		connect = func(ctx context.Context, config autopaho.ClientConfig, _ *url.URL) (net.Conn, error) {
+			conn, err := pipes.Dial(ctx, "tcp", server.Endpoint())
+			return packets.NewThreadSafeConn(tls.Client(conn, config.TlsCfg)), err
+		}
+		manager, end, err := newManager(server.Endpoint(), "")
+		require.NoError(t, err)
+		defer end()
+		manager.Template, manager.RenewTemplate = provtest.Template, provtest.Template
+		manager.Store = provtest.NewMemStore()
+		manager.Claim = func(context.Context) (*fleetprov.Identity, error) { return provtest.Claim(t, server), nil }
+		manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(nil), fleetprov.WithDialer(pipes.Dial)}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		stdout, ended := new(screen), make(chan error, 1)
+		go func() { ended <- run(ctx, manager, stdout) }()
+		stdout.shows(t, 2, "/telemetry {")
+		renewed, err := manager.Renew(ctx)
+		require.NoError(t, err)
+		assert.NotEmpty(t, renewed.PreviousCertificateID)
+		stdout.shows(t, 2, `{"connectedSeconds":0}`)
+		cancel()
+		assert.ErrorIs(t, provtest.Wait(t, ended), context.Canceled)
+	})
+}
+
+func TestTheEmbeddedEndpoint(t *testing.T) {
 	manager, end, err := newManager("", "")
 	require.NoError(t, err)
 	defer end()
@@ -49,10 +84,6 @@ func TestALifeWithMQTT5(t *testing.T) {
 	stdout, ended := new(screen), make(chan error, 1)
 	go func() { ended <- run(ctx, manager, stdout) }()
 	stdout.shows(t, 2, "devices/0001/telemetry {")
-	renewed, err := manager.Renew(ctx)
-	require.NoError(t, err)
-	assert.NotEmpty(t, renewed.PreviousCertificateID)
-	stdout.shows(t, 2, `{"connectedSeconds":0}`)
 	cancel()
 	assert.ErrorIs(t, provtest.Wait(t, ended), context.Canceled)
 }
