@@ -77,6 +77,35 @@ func TestCreateKeys(t *testing.T) {
 	assert.False(t, key.Equal(other), "a key is handed out once")
 }
 
+func TestKeysOfAServiceThatHasEndedAreUsedAgain(t *testing.T) {
+	keysOf := func(s *iotservice.Service) (keys []string) {
+		for range 3 {
+			_, key, rejection := s.CreateKeys()
+			require.Nil(t, rejection)
+			keys = append(keys, iotservice.KeyPEM(key))
+		}
+		return keys
+	}
+	newService := func() *iotservice.Service {
+		return iotservice.New(iotregistry.New(time.Now), iotservice.Settings{CA: testca.New("root"), Now: time.Now})
+	}
+	first := newService()
+	keys := keysOf(first)
+	first.Stop()
+	first.Wait()
+
+	second, third := newService(), newService()
+	again, others := keysOf(second), keysOf(third)
+	assert.Subset(t, append(again, others...), keys)
+	for _, key := range again {
+		assert.NotContains(t, others, key, "services at work share no key")
+	}
+	for _, s := range []*iotservice.Service{second, third} {
+		s.Stop()
+		s.Wait()
+	}
+}
+
 func TestCreateKeysAfterStop(t *testing.T) {
 	service := iotservice.New(iotregistry.New(time.Now), iotservice.Settings{CA: testca.New("root"), Now: time.Now})
 	service.Stop()

@@ -10,6 +10,9 @@ import (
 // maxSpareKeys is how many keys may be made for clients that have not asked yet.
 const maxSpareKeys = 4
 
+// maxKept is how many keys of a pool that has ended are kept for other pools.
+const maxKept = 64
+
 // keyPool makes RSA keys, each of which takes tens of milliseconds and is handed out
 // once. It makes one in advance for each client that is about to ask, and no others:
 // whoever closes the pool waits for those that are being made.
@@ -19,8 +22,36 @@ type keyPool struct {
 	closed chan struct{}
 	making sync.WaitGroup
 
-	mu    sync.Mutex // guards spare
-	spare int        // keys that are ready or being made and that nobody has asked for
+	mu    sync.Mutex        // guards what follows
+	spare int               // keys that are ready or being made and that nobody has asked for
+	made  []*rsa.PrivateKey // for formerKeys, once the pool has ended
+}
+
+// formerKeys are keys of pools that have ended. A test starts a server that issues a few
+// keys and ends, and a hundred such tests make them once instead of a hundred times: two
+// keys of one pool are never the same.
+var formerKeys keyShelf
+
+// keyShelf holds keys. It is safe for concurrent use.
+type keyShelf struct {
+	mu   sync.Mutex
+	keys []*rsa.PrivateKey
+}
+
+func (s *keyShelf) put(keys []*rsa.PrivateKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = append(s.keys, keys[:min(len(keys), maxKept-len(s.keys))]...)
+}
+
+// take returns nil if the shelf is empty.
+func (s *keyShelf) take() (key *rsa.PrivateKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := len(s.keys) - 1; last >= 0 {
+		key, s.keys = s.keys[last], s.keys[:last]
+	}
+	return key
 }
 
 func newKeyPool() *keyPool {
@@ -64,10 +95,18 @@ func (p *keyPool) makeKey() {
 	case <-p.closed:
 		return
 	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic("iotservice: make an RSA key: " + err.Error())
+	key := formerKeys.take()
+	if key == nil {
+		var err error
+		if key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			panic("iotservice: make an RSA key: " + err.Error())
+		}
 	}
+	p.mu.Lock()
+	if len(p.made) < maxKept {
+		p.made = append(p.made, key)
+	}
+	p.mu.Unlock()
 	<-p.slots
 	select {
 	case p.keys <- key:
@@ -79,4 +118,10 @@ func (p *keyPool) makeKey() {
 func (p *keyPool) close() { close(p.closed) }
 
 // wait waits for the last goroutine of a pool that is closed and no longer used.
-func (p *keyPool) wait() { p.making.Wait() }
+func (p *keyPool) wait() {
+	p.making.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	formerKeys.put(p.made)
+	p.made = nil
+}
