@@ -139,6 +139,7 @@ type diskRow struct {
 func eachDiskFailure(t *testing.T, rows []diskRow, try func(t *testing.T, at int, row diskRow, failure diskFailure)) {
 	for _, failure := range diskFailures() {
 		t.Run(failure.name, func(t *testing.T) {
+			t.Parallel()
 			for at, row := range rows {
 				t.Run("at "+row.name, func(t *testing.T) {
 					t.Parallel()

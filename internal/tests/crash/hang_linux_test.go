@@ -220,6 +220,7 @@ func TestEnsureOnADiskThatFreezesAtEachWrite(t *testing.T) {
 		{name: "the end of the journal", minted: true, accepted: true, journal: true, isDelete: true},
 	} {
 		t.Run("at "+row.name, func(t *testing.T) {
+			t.Parallel()
 			dir, freeze, thaw := freezableDisk(t)
 			server := provtest.NewServer(t)
 			provisioner := provtest.NewProvisioner(t, server, fleetprov.WithGeneratedKey(), fleetprov.WithStepTimeout(time.Second))

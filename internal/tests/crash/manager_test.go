@@ -64,6 +64,7 @@ func (d *device) live(p *power) (last *fleetprov.Credentials) {
 // TestAManagersLifeSurvivesEveryPowerCut cuts the power at every instant of a first boot
 // and a renewal, and boots again.
 func TestAManagersLifeSurvivesEveryPowerCut(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ keyring, verified bool }{
 		"a key in a file":                 {},
 		"a key in a keyring":              {keyring: true},

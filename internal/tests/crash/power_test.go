@@ -193,6 +193,7 @@ func (w *world) active() []string {
 // TestEnsureSurvivesEveryPowerCut cuts the power at every instant of a first boot,
 // boots again from what is on the flash, and looks whether all is well.
 func TestEnsureSurvivesEveryPowerCut(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name      string
 		torn      bool
@@ -247,6 +248,7 @@ var lostAnswer = []fleetprovtest.Fault{
 // TestALostAnswerSurvivesEveryPowerCut: whatever is active and is not the device's is
 // named, so that an operator can deactivate it.
 func TestALostAnswerSurvivesEveryPowerCut(t *testing.T) {
+	t.Parallel()
 	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
 		w := newWorld(t, false)
 		for _, fault := range lostAnswer {
@@ -275,6 +277,7 @@ func TestALostAnswerSurvivesEveryPowerCut(t *testing.T) {
 // TestALostAnswerOfARenewalSurvivesEveryPowerCut: the certificate that was registered
 // is the renewal.
 func TestALostAnswerOfARenewalSurvivesEveryPowerCut(t *testing.T) {
+	t.Parallel()
 	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
 		w := newWorld(t, false)
 		first, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
@@ -306,6 +309,7 @@ func TestALostAnswerOfARenewalSurvivesEveryPowerCut(t *testing.T) {
 // TestExpiredCredentialsSurviveEveryPowerCut: they stay until others are stored, and
 // after that as previous.pem.
 func TestExpiredCredentialsSurviveEveryPowerCut(t *testing.T) {
+	t.Parallel()
 	everyInstant(t, func(t *testing.T, cutAt int) (instants int) {
 		w := newWorld(t, false)
 		certificate := testca.New("a device authority").Client("device", testca.Validity{NotAfter: time.Now()})
@@ -341,6 +345,7 @@ func TestExpiredCredentialsSurviveEveryPowerCut(t *testing.T) {
 // TestRenewSurvivesEveryPowerCut does the same for a renewal. At no instant may the
 // device be without credentials that work.
 func TestRenewSurvivesEveryPowerCut(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ torn, singleUse bool }{
 		"whole writes":                 {},
 		"torn writes":                  {torn: true},

@@ -41,7 +41,7 @@ func inOwnProcess(t *testing.T, attributes *syscall.SysProcAttr) (directory stri
 		require.NoError(t, os.Chown(made, storeNobody, storeNobody))
 	}
 	process := provtest.Process(provtest.Context(t), t.Name(), own+"="+made)
-	process.Args = append(process.Args, "-test.v")
+	process.Args = append(process.Args, "-test.v", "-test.parallel=16") // they wait rather than work
 	process.SysProcAttr = attributes
 	output, err := process.CombinedOutput()
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
