@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log"
@@ -73,8 +74,9 @@ func ExampleManager() {
 }
 
 // The certificate of ninety days is eighty days old when the device boots: a renewal has
-// been due for ten to twenty days. It takes twenty seconds, since the three connections of
-// a device, two of which the renewal opens, are ten seconds apart.
+// been due for ten to twenty days, and comes before the session. The power goes off in the
+// middle of it; the next boot goes on from there. (The session would begin twenty seconds
+// later, since connections under one client id are ten seconds apart.)
 func ExampleManager_Run_renewalDue() {
 	server := fleetprovtest.NewUnstartedServer()
 	server.CertificateValidity = 90 * 24 * time.Hour
@@ -82,27 +84,41 @@ func ExampleManager_Run_renewalDue() {
 	defer server.Close()
 	directory, remove := temporary()
 	defer remove()
-	ctx, powerOff := context.WithCancel(context.Background())
-	manager := deviceManager(server, directory)
-	first, err := manager.Credentials(ctx)
+	first, err := deviceManager(server, directory).Credentials(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
 
 	const later = 80 * 24 * time.Hour
 	server.Advance(later)
-	clock := &tls.Config{Time: func() time.Time { return time.Now().Add(later) }}
-	manager.Options = append(manager.Options, fleetprov.WithTLSConfig(clock))
-	_ = manager.Run(ctx, func(_ context.Context, c *fleetprov.Credentials) error {
-		fmt.Println("another certificate:", c.CertificateID != first.CertificateID)
-		fmt.Println("what may be deactivated:", c.PreviousCertificateID == first.CertificateID)
-		powerOff()
-		return nil
-	})
+	clock := fleetprov.WithTLSConfig(&tls.Config{Time: func() time.Time { return time.Now().Add(later) }})
+	ctx, powerOff := context.WithCancel(context.Background())
+	second := deviceManager(server, directory)
+	second.Options = append(second.Options, clock, fleetprov.WithProgress(func(_ context.Context, p fleetprov.Progress) {
+		if p.Op == fleetprov.OpRegisterThing && p.Done {
+			fmt.Println("the new certificate is registered:", p.Err == nil)
+			powerOff()
+		}
+	}))
+	err = second.Run(ctx, func(context.Context, *fleetprov.Credentials) error { return errors.New("too early") })
+	fmt.Println("the second boot ends:", err)
+
+	third := deviceManager(server, directory)
+	third.Options = append(third.Options, clock)
+	renewed, err := third.Renew(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("another certificate:", renewed.CertificateID != first.CertificateID)
+	fmt.Println("what may be deactivated:", renewed.PreviousCertificateID == first.CertificateID)
+	fmt.Println("certificates that AWS made:", len(server.Certificates()))
 	// Output:
 	// the claim is opened
+	// the new certificate is registered: true
+	// the second boot ends: context canceled
 	// another certificate: true
 	// what may be deactivated: true
+	// certificates that AWS made: 2
 }
 
 // A job, a signal or a command asks for a renewal. The context of the session ends; when

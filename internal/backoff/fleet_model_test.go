@@ -206,8 +206,9 @@ const tick = 50 * time.Millisecond
 type agenda struct {
 	devices []device
 	links   []int32 // the device after each in its list, or -1
+	passed  int     // ticks that are no longer in ticks
 	ticks   []int32 // the first device of each list, or -1
-	now     int     // the tick that is next
+	now     int     // the one of ticks that is next
 	batch   []int32
 }
 
@@ -217,21 +218,28 @@ func newAgenda(devices int) *agenda {
 
 // add puts a device where its next event is.
 func (a *agenda) add(i int) {
-	at := int(a.devices[i].next / tick)
+	at := int(a.devices[i].next/tick) - a.passed
 	for len(a.ticks) <= at {
 		a.ticks = append(a.ticks, -1)
 	}
 	a.links[i], a.ticks[at] = a.ticks[at], int32(i)
 }
 
-// next returns the devices whose events are in the next tick, until it is called
-// again.
+// next returns the devices whose events are in the next tick that has any, until it is
+// called again.
 func (a *agenda) next() []int32 {
 	a.batch = a.batch[:0]
+	for a.ticks[a.now] < 0 {
+		a.now++
+	}
 	for i := a.ticks[a.now]; i >= 0; i = a.links[i] {
 		a.batch = append(a.batch, i)
 	}
-	a.now++
+	if a.now++; a.now > len(a.ticks)/2 {
+		a.ticks = slices.Delete(a.ticks, 0, a.now)
+		a.passed += a.now
+		a.now = 0
+	}
 	slices.SortFunc(a.batch, func(i, j int32) int {
 		return cmp.Or(cmp.Compare(a.devices[i].next, a.devices[j].next), cmp.Compare(i, j))
 	})
