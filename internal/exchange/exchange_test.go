@@ -201,25 +201,23 @@ func TestCSRAnswerMustHoldTheDevicesKey(t *testing.T) {
 }
 
 func TestCSRLongerThanAWSTakesIsRefused(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 4096)
-	require.NoError(t, err)
-	csr, err := exchange.NewCSR(key)
+	csr, err := exchange.NewCSR(rsaKey(t, 8)) // of 4,096 bits
 	require.NoError(t, err)
 	assert.LessOrEqual(t, len(csr), 4096)
 
-	_, err = exchange.NewCSR(longRSAKey(t))
+	_, err = exchange.NewCSR(rsaKey(t, 26))
 	assert.ErrorContains(t, err, "4096")
 }
 
-// longRSAKey returns a key of about 13,000 bits, of many short primes because
-// two long ones would take minutes to find.
-func longRSAKey(t *testing.T) *rsa.PrivateKey {
+// rsaKey returns a key of many primes of 512 bits, because two long ones take seconds to
+// minutes to find.
+func rsaKey(t *testing.T, primes int) *rsa.PrivateKey {
 	t.Helper()
 	one := big.NewInt(1)
 	key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: one, E: 65537}}
 	phi := one
-	for range 13 {
-		prime, err := rand.Prime(rand.Reader, 1024)
+	for range primes {
+		prime, err := rand.Prime(rand.Reader, 512)
 		require.NoError(t, err)
 		key.Primes = append(key.Primes, prime)
 		key.N = new(big.Int).Mul(key.N, prime)

@@ -56,7 +56,7 @@ func OnPipes(t testing.TB, opts ...fleetprov.Option) (*fleetprovtest.Server, *fl
 // Claim loads the claim of server's factory.
 func Claim(t testing.TB, server *fleetprovtest.Server) *fleetprov.Identity {
 	t.Helper()
-	claim, err := fleetprov.ParsePFX(server.ClaimPFX(Password), Password)
+	claim, err := fleetprov.NewIdentity(server.ClaimCertificate(), server.RootCertificate())
 	require.NoError(t, err)
 	return claim
 }
