@@ -3,6 +3,7 @@ package figures_test
 import (
 	"context"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"runtime"
 	"slices"
@@ -50,7 +51,8 @@ func BenchmarkProvision(b *testing.B) {
 				server = process.withRSAClaim(b)
 			}
 			opts := slices.Concat(flow.opts, []fleetprov.Option{fleetprov.WithTLSConfig(flow.config), fleetprov.WithMaxAttempts(1)})
-			trips := benchmarkRoundTrips(b, flow.config, flow.opts...)
+			var trips int
+			asTest(b, func(t *testing.T) { trips = roundTrips(t, flow.config, flow.opts...) })
 			mqttUp, mqttDown := server.insideTLS(b, opts...)
 			var wire wire
 			provisioner := server.newProvisioner(b, append(opts, fleetprov.WithDialer(wire.dial))...)
@@ -69,13 +71,21 @@ func BenchmarkProvision(b *testing.B) {
 	}
 }
 
-// benchmarkRoundTrips counts in a test of its own, because a bubble needs one.
-func benchmarkRoundTrips(b *testing.B, config *tls.Config, opts ...fleetprov.Option) (trips int) {
+// asTest runs a test inside a benchmark: a bubble needs one.
+func asTest(b *testing.B, test func(*testing.T)) {
 	b.Helper()
-	test := testing.InternalTest{Name: b.Name(), F: func(t *testing.T) { trips = roundTrips(t, config, opts...) }}
-	all := func(string, string) (bool, error) { return true, nil }
-	require.True(b, testing.RunTests(all, []testing.InternalTest{test}))
-	return trips
+	ran := false
+	tests := []testing.InternalTest{{Name: b.Name(), F: func(t *testing.T) {
+		ran = true
+		test(t)
+	}}}
+	// -run and -skip are for what go test runs.
+	skip := flag.Lookup("test.skip").Value
+	skipped := skip.String()
+	require.NoError(b, skip.Set(""))
+	passed := testing.RunTests(func(string, string) (bool, error) { return true, nil }, tests)
+	require.NoError(b, skip.Set(skipped))
+	require.True(b, ran && passed)
 }
 
 // BenchmarkManyAtOnce provisions devices through one Provisioner, all at once, as a

@@ -62,10 +62,8 @@ func BenchmarkFirstMessage(b *testing.B) {
 		b.Run(way.name, func(b *testing.B) {
 			var trips int
 			var paused time.Duration
-			test := testing.InternalTest{Name: b.Name(), F: func(t *testing.T) { trips, paused = toFirstMessage(t, nil, way.opts...) }}
-			all := func(string, string) (bool, error) { return true, nil }
 			for b.Loop() {
-				require.True(b, testing.RunTests(all, []testing.InternalTest{test}))
+				asTest(b, func(t *testing.T) { trips, paused = toFirstMessage(t, nil, way.opts...) })
 			}
 			b.ReportMetric(float64(trips), "roundtrips")
 			b.ReportMetric(paused.Seconds(), "paused-s")

@@ -14,16 +14,11 @@ func BenchmarkFleetAtPowerOn(b *testing.B) {
 	for _, answered := range []bool{false, true} {
 		b.Run(fmt.Sprintf("answered=%v", answered), func(b *testing.B) {
 			var runs []fleetRun
-			// A bubble needs a test around it.
-			test := testing.InternalTest{Name: b.Name(), F: func(t *testing.T) {
-				runs = append(runs, fleet{devices: devices, createRate: registerRate, answered: answered}.powerOn(t))
-			}}
-			all := func(string, string) (bool, error) { return true, nil }
 			b.ReportAllocs()
 			for b.Loop() {
-				if !testing.RunTests(all, []testing.InternalTest{test}) {
-					b.FailNow()
-				}
+				asTest(b, func(t *testing.T) {
+					runs = append(runs, fleet{devices: devices, createRate: registerRate, answered: answered}.powerOn(t))
+				})
 			}
 
 			mean := func(unit string, of func(fleetRun) float64) {

@@ -81,7 +81,7 @@ func (f fleet) powerOn(t *testing.T) (run fleetRun) {
 					return nil, errors.New("no network")
 				}
 			}
-			device, err := fleetprov.New(server.Endpoint(), provtest.Template, claim, fleetprov.WithGeneratedKey(), fleetprov.WithDialer(dial))
+			device, err := fleetprov.New(server.Endpoint(), provtest.Template, claim, fleetprov.WithGeneratedKey(), fleetprov.WithDialer(dial), fleetprov.WithLogger(nil))
 			require.NoError(t, err)
 			switchedOn.Go(func() {
 				_, err := device.Provision(t.Context(), map[string]string{"SerialNumber": strconv.Itoa(i)})
