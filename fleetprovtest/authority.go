@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -21,12 +20,8 @@ type authority struct {
 	claim    tls.Certificate
 }
 
-// deviceIssuer is the name of the authority that signs the certificates of AWS IoT. All of
-// it is one attribute.
-var deviceIssuer = pkix.Name{OrganizationalUnit: []string{"Amazon Web Services O=Amazon.com Inc. L=Seattle ST=Washington C=US"}}
-
 func newAuthority() *authority {
-	deviceCA := testca.NewRoot(deviceIssuer, sharedKeys().authority)
+	deviceCA := shared().devices
 	return &authority{
 		serverCA: testca.New("fleetprovtest server root"),
 		deviceCA: deviceCA,
@@ -34,25 +29,11 @@ func newAuthority() *authority {
 	}
 }
 
-// serverChain are the authorities between the server's certificate and its root, from
-// above. AWS IoT sends three: the one that has signed the certificate of the endpoint, the
-// Amazon root above it, and the older root that has signed that one, too
-// (server-authentication).
-var serverChain = []string{
-	"fleetprovtest Services Root Certificate Authority - G2",
-	"fleetprovtest Root CA 1",
-	"fleetprovtest RSA 2048 M01",
-}
-
 // serverCertificate returns a certificate for hosts with its chain, as large as those of
 // AWS IoT: 4.4 kB.
 func (a *authority) serverCertificate(hosts ...string) tls.Certificate {
-	issuer := a.serverCA.Public("trust.fleetprovtest.invalid")
-	for _, name := range serverChain {
-		subject := pkix.Name{Country: []string{"US"}, Organization: []string{"fleetprovtest"}, CommonName: name}
-		issuer = issuer.Intermediate(subject, sharedKeys().authority)
-	}
-	return issuer.ServerWithKey(sharedKeys().server, testca.Validity{}, hosts...)
+	issuer := shared().lowest.CrossSigned(shared().highest, a.serverCA.Public("trust.fleetprovtest.invalid"))
+	return issuer.ServerWithKey(shared().server, testca.Validity{}, hosts...)
 }
 
 // claimPFX returns the claim as a PFX file that also holds the server's root.

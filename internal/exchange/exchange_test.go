@@ -291,7 +291,8 @@ func TestRejectionKeepsAWSWords(t *testing.T) {
 	}{
 		"as documented":          {`{"statusCode":403,"errorCode":"AccessDenied","errorMessage":"Access Denied %s%n"}`, exchange.Rejection{StatusCode: 403, Code: "AccessDenied", Message: "Access Denied %s%n"}, false},
 		"status only":            {`{"statusCode":429}`, exchange.Rejection{StatusCode: 429}, false},
-		"nothing":                {`{}`, exchange.Rejection{}, false},
+		"nothing":                {`{}`, exchange.Rejection{Message: `{}`}, false},
+		"other fields":           {`{"message":"Forbidden"}`, exchange.Rejection{Message: `{"message":"Forbidden"}`}, false},
 		"status of a wrong type": {`{"statusCode":"500","errorCode":"InternalError"}`, exchange.Rejection{Code: "InternalError"}, true},
 		"not JSON":               {`go away`, exchange.Rejection{Message: "go away"}, true},
 		"empty":                  {``, exchange.Rejection{}, true},

@@ -24,13 +24,13 @@ func (r *Rejection) Error() string {
 func (c *Client) rejection(payload []byte) error {
 	r := new(Rejection)
 	err := c.Format.Unmarshal(payload, r)
-	if err == nil {
-		return r
-	}
 	if *r == (Rejection{}) {
 		r.Message = string(payload)
 	}
-	return fmt.Errorf("%w (%w)", r, ErrBadResponse)
+	if err != nil {
+		return fmt.Errorf("%w (%w)", r, ErrBadResponse)
+	}
+	return r
 }
 
 // Throttled reports whether a quota was used up. AWS's model gives throttling the

@@ -18,12 +18,17 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
 // farFuture is the default NotAfter: the date that AWS IoT puts into the certificates
 // it issues.
 var farFuture = time.Date(2049, time.December, 31, 23, 59, 59, 0, time.UTC)
+
+// farPast is when authorities become valid. The time of a testing/synctest bubble begins in
+// the year 2000.
+var farPast = time.Date(1999, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // leeway is how far in the past the default NotBefore lies.
 const leeway = time.Hour
@@ -64,6 +69,21 @@ func (ca *CA) Intermediate(subject pkix.Name, key crypto.Signer) *CA {
 	return &CA{certificate: certificate, key: key, chain: append([][]byte{certificate.Raw}, ca.chain...), host: ca.host}
 }
 
+// CrossSigned returns an authority like ca, whose root has a certificate by above, too: the
+// servers that it issues certificates for send that one last. Clients that trust above then
+// trust them. It panics as [New] does.
+func (ca *CA) CrossSigned(root, above *CA) *CA {
+	template := authorityTemplate(root.certificate.Subject)
+	above.addAddresses(template)
+	certificate, err := sign(template, above.certificate, root.certificate.PublicKey, above.key)
+	if err != nil {
+		panic(fmt.Sprintf("testca: make cross-certificate: %v", err))
+	}
+	signed := *ca
+	signed.chain = append(slices.Clip(ca.chain), certificate.Raw)
+	return &signed
+}
+
 // Public returns an authority like ca, whose certificates for servers and for further
 // authorities look like those of a public one: they say where on host its revocation list
 // and its own certificate are, whether or not there is such a host.
@@ -97,7 +117,7 @@ func authorityTemplate(subject pkix.Name) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber:          newSerialNumber(),
 		Subject:               subject,
-		NotBefore:             time.Now().Add(-leeway),
+		NotBefore:             farPast,
 		NotAfter:              farFuture,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,

@@ -1,6 +1,8 @@
 package testca_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -108,6 +110,26 @@ func TestIntermediates(t *testing.T) {
 	assert.Len(t, chains[0], 4)
 	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: root.Pool(), DNSName: "localhost"})
 	assert.ErrorAs(t, err, new(x509.UnknownAuthorityError))
+}
+
+// A root that an older one has signed, too: clients that trust either accept what is below
+// it.
+func TestCrossSigned(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	older, root := testca.New("older"), testca.New("root")
+	pair := root.Intermediate(pkix.Name{CommonName: "issuer"}, key).CrossSigned(root, older).Server(testca.Validity{}, "localhost")
+	require.Len(t, pair.Certificate, 3)
+	between := x509.NewCertPool()
+	for _, der := range pair.Certificate[1:] {
+		certificate, err := x509.ParseCertificate(der)
+		require.NoError(t, err)
+		between.AddCert(certificate)
+	}
+	for _, trusted := range []*testca.CA{older, root} {
+		_, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: trusted.Pool(), Intermediates: between, DNSName: "localhost"})
+		assert.NoError(t, err)
+	}
 }
 
 func TestKeysOfEveryKindAreKept(t *testing.T) {
