@@ -32,7 +32,7 @@ func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
 	}
 	d.credentials = c
 	topic := "devices/" + c.ThingName + "/telemetry"
-	hint := fmt.Sprintf("check that the certificate is active, that its policy allows iot:Connect on client/%s and iot:Publish on topic/%s, and that no other client uses this client id", c.ThingName, topic)
+	hint := fmt.Sprintf("check that the certificate is active, that its policy allows iot:Connect on client/%s and iot:Publish on topic/%s, and that no other client uses this client id (AWS refuses in CONNACK or, mostly, by closing the connection)", c.ThingName, topic)
 	if c.ThingName == "" {
 		return errors.New("the template has no AWS::IoT::Thing, so that there is no name to connect under")
 	}

@@ -138,7 +138,11 @@ type world struct {
 
 // newWorld makes one. With singleUse AWS takes a token only once.
 func newWorld(t *testing.T, singleUse bool, opts ...fleetprov.Option) *world {
-	server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.SingleUseTokens = singleUse })
+	return newWorldWith(t, func(s *fleetprovtest.Server) { s.SingleUseTokens = singleUse }, opts...)
+}
+
+func newWorldWith(t *testing.T, configure func(*fleetprovtest.Server), opts ...fleetprov.Option) *world {
+	server, listener := provtest.NewPipeServer(t, configure)
 	return &world{t, server, listener, provtest.NewMemStore(), provtest.Claim(t, server), opts}
 }
 

@@ -84,6 +84,45 @@ func TestWhatBecomesOfAnIdentity(t *testing.T) {
 	}
 }
 
+// A hook that lets a thing have one active certificate knows the device that asks again by
+// its certificate. If the token of that one can be used once, the device comes with another
+// one, and an operator has to release its serial number.
+func TestWhatBecomesOfAnIdentityThatAHookKnows(t *testing.T) {
+	for name, singleUse := range map[string]bool{"the token can be used again": false, "the token can be used once": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var w *world
+				w = newWorldWith(t, func(s *fleetprovtest.Server) {
+					s.SingleUseTokens = singleUse
+					s.Hook = func(r fleetprovtest.HookRequest) fleetprovtest.HookResponse {
+						return fleetprovtest.HookResponse{AllowProvisioning: !slices.ContainsFunc(w.active(), func(id string) bool { return id != r.CertificateID })}
+					}
+				}, fleetprov.WithMaxAttempts(1), fleetprov.WithStepTimeout(5*time.Second))
+				w.server.Inject(fleetprovtest.OpRegisterThing, fleetprovtest.Fault{Disconnect: true})
+				_, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
+				require.ErrorIs(t, err, fleetprov.ErrConnectionLost)
+				first := w.active()
+				require.Len(t, first, 1, "AWS has registered it")
+
+				again, err := w.bootUntilDone()
+				if !singleUse {
+					require.NoError(t, err)
+					assert.Equal(t, first, []string{again.CertificateID})
+					return
+				}
+				var rejected *fleetprov.RejectedError
+				require.ErrorAs(t, err, &rejected)
+				assert.Equal(t, 403, rejected.StatusCode)
+				require.NoError(t, w.server.UpdateCertificate(first[0], fleetprovtest.StatusInactive))
+				again, err = w.bootUntilDone()
+				require.NoError(t, err)
+				w.connects(again)
+				assert.Equal(t, first, again.AbandonedCertificateIDs)
+			})
+		})
+	}
+}
+
 // bootUntilDone boots once more, and again if that boot does not get to the end.
 func (w *world) bootUntilDone() (credentials *fleetprov.Credentials, err error) {
 	for range 3 {
