@@ -280,6 +280,10 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
+	if renews := k.run.p.renews; renews != "" && renews != old.CertificateID { // another process was faster
+		found, err := k.stored(ctx)
+		return found.credentials, err
+	}
 	k.old = old
 	k.run.gained.abandon(old.AbandonedCertificateIDs...)
 	pending, err := k.pending(ctx, old.CertificateID)

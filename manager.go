@@ -244,6 +244,7 @@ func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
 		return nil, err
 	}
 	p.unwritten = &m.unwritten
+	p.renews = found.id()
 	parameters := m.RenewParameters
 	if parameters == nil {
 		parameters = map[string]string{"ThingName": found.credentials.ThingName}
@@ -432,7 +433,7 @@ func (l *life) boot(ctx context.Context) error {
 			return err
 		}
 		if c != nil {
-			l.take(ctx, c)
+			l.found(ctx, c)
 			return nil
 		}
 		wait := attempts.next()
@@ -443,14 +444,28 @@ func (l *life) boot(ctx context.Context) error {
 	}
 }
 
-// obtain is Credentials once more. A store or a keyring that cannot be read may pass.
+// obtain is Credentials once more. A store or a keyring that cannot be read may pass. A
+// store that has lost the credentials of a device at work is no reason to ask for others.
 func (l *life) obtain(ctx context.Context) (c *Credentials, passes bool, err error) {
 	found, err := l.m.stored(ctx)
 	if err != nil || found.isSound() {
 		return found.credentials, !isKeyGone(err), err
 	}
+	if found.credentials == nil && l.current != nil && l.now().Before(l.notAfter) {
+		return nil, true, &Error{Op: OpStore, Err: errors.New(found.lack())}
+	}
 	c, err = l.m.provision(ctx, found)
 	return c, Retryable(err), err
+}
+
+// found takes what is in the store. If another process has renewed it, earlier failures to
+// do so are over.
+func (l *life) found(ctx context.Context, c *Credentials) {
+	renewed := l.current != nil && l.current.CertificateID != c.CertificateID
+	l.take(ctx, c)
+	if renewed && l.now().Before(l.due) {
+		l.renewalFailures, l.renewNext = 0, time.Time{}
+	}
 }
 
 // take makes credentials the current ones.

@@ -53,6 +53,7 @@ type Provisioner struct {
 	turn     *turn.Turn       // of that ID; nil if there is none
 
 	unwritten *journal.Unwritten // renewed credentials that no store holds
+	renews    string             // the certificate that a Manager renews; "": the one in the store
 }
 
 // New returns a Provisioner that presents claim to endpoint, which is host or

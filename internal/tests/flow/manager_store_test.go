@@ -15,6 +15,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // breaks makes the store fail while it is told to.
@@ -50,29 +51,66 @@ func TestAStoreThatCannotBeReadAtBoot(t *testing.T) {
 	})
 }
 
-// A device that has worked goes on with what it had, whatever becomes of its disk.
+// A device that has worked goes on with what it had, whatever becomes of its disk, and asks
+// for nothing else while its certificate is good.
 func TestAStoreThatIsLostLater(t *testing.T) {
 	for name, lose := range map[string]func(*managed){
 		"it breaks":       func(m *managed) { m.breaks().Store(true) },
 		"it is erased":    func(m *managed) { delete(m.store.Files, "credentials.pem") },
 		"it has a defect": func(m *managed) { m.store.Files["credentials.pem"] = []byte("damaged") },
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				log, logger := logged()
-				m := newManager(t, logger)
-				r := m.start(t, func(context.Context, *fleetprov.Credentials) error { after(time.Hour); return errBroker })
-				after(time.Minute)
+		for and, lose2 := range map[string]func(*managed){
+			"alone": func(*managed) {},
+			"and the claim is erased": func(m *managed) {
 				m.Claim = func(context.Context) (*fleetprov.Identity, error) { return nil, fs.ErrNotExist }
-				lose(m)
-				after(10 * time.Hour)
-				require.Greater(t, len(r.sessions()), 8)
-				for _, c := range r.sessions() {
-					assert.Equal(t, r.sessions()[0].CertificateID, c.CertificateID)
+			},
+			"and the network is lost": func(m *managed) { m.server.Close() },
+		} {
+			t.Run(name+" "+and, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					log, logger := logged()
+					m := newManager(t, logger)
+					r := m.start(t, func(context.Context, *fleetprov.Credentials) error { after(time.Hour); return errBroker })
+					after(time.Minute)
+					lose(m)
+					lose2(m)
+					after(10 * time.Hour)
+					require.Greater(t, len(r.sessions()), 8)
+					for _, c := range r.sessions() {
+						assert.Equal(t, r.sessions()[0].CertificateID, c.CertificateID)
+					}
+					assert.Contains(t, log.String(), "the device goes on with the credentials it had")
+					assert.Equal(t, 1, m.claims)
+					assert.Len(t, m.server.Certificates(), 1)
+					r.end()
+					<-r.err
+				})
+			})
+		}
+	}
+}
+
+// Two processes of one device find at the same time that a renewal is due: one renews.
+func TestProcessesThatRenewAtOnce(t *testing.T) {
+	for _, apart := range []time.Duration{0, 5 * time.Second, 30 * time.Second} {
+		t.Run(apart.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newManager(t)
+				store := provtest.NewLockedStore()
+				m.Store = store
+				other := *m
+				other.Manager = &fleetprov.Manager{Endpoint: m.Endpoint, Template: m.Template, Claim: m.Claim, Store: store,
+					Parameters: m.Parameters, RenewTemplate: m.RenewTemplate, RenewParameters: m.RenewParameters, Options: m.Options}
+				r := m.start(t, sitting)
+				after(apart)
+				o := other.start(t, sitting)
+				after(25 * day)
+				require.Len(t, m.server.Certificates(), 2)
+				for _, process := range []*running{r, o} {
+					sessions := process.sessions()
+					assert.Equal(t, m.server.Certificates()[1].ID, sessions[len(sessions)-1].CertificateID)
+					process.stop(t)
 				}
-				assert.Contains(t, log.String(), "the device goes on with the credentials it had")
-				r.end()
-				<-r.err
 			})
 		})
 	}
