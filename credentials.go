@@ -88,7 +88,7 @@ func (c *Credentials) setKey(key crypto.Signer) error {
 
 // TLSCertificate returns the certificate and its key for use with crypto/tls. It
 // fails if the key lives in hardware and was not given by
-// [Credentials.SetPrivateKey].
+// [Credentials.SetPrivateKey] or [Credentials.UseKeyring].
 func (c *Credentials) TLSCertificate() (tls.Certificate, error) {
 	leaf, chain, err := c.chain()
 	if err != nil {

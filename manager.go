@@ -254,8 +254,7 @@ func (m *Manager) renew(ctx context.Context) (*Credentials, error) {
 
 // RequestRenewal makes [Manager.Run] renew the credentials at its next opportunity, also
 // while it waits after a renewal that failed. It returns at once: call it from a job, a
-// signal or a command. Without RenewTemplate it
-// does nothing but warn in the log of Run.
+// signal or a command. Without RenewTemplate, Run only warns in its log.
 func (m *Manager) RequestRenewal() { m.requests.Ask(nil) }
 
 // Run is a device's life. It calls session with the credentials, and again after it has

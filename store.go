@@ -63,8 +63,8 @@ const (
 //
 // The first Put or Lock makes the directory with mode 0700, but not the one above
 // it: if that is missing, its file system is probably not mounted yet. A directory
-// that is there already must be writable by nobody but its owner, who must be the
-// user of this process or root; the error is [fs.ErrPermission] otherwise. On a volume
+// that is there already must be writable only by its owner, who must be the user
+// of this process or root; the error is [fs.ErrPermission] otherwise. On a volume
 // that its group can write, such as one of Kubernetes with an fsGroup, a directory
 // below it will do.
 //
@@ -76,8 +76,8 @@ const (
 // refused with [fs.ErrInvalid], as are names that have separators, a colon or a
 // leading dot.
 //
-// Lock is flock on the file .lock in the directory, or LockFileEx on Windows. Who
-// waits looks for it ten times a second. The files .lock and .write-lock stay.
+// Lock is flock on the file .lock in the directory, or LockFileEx on Windows. A
+// waiter polls ten times a second. The files .lock and .write-lock stay.
 //
 // Every method returns within 0.1 s of the end of its ctx, although the disk hangs;
 // the error wraps the context's and says what has not ended. What hangs goes on in

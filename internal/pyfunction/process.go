@@ -102,7 +102,7 @@ func (p *process) read(ctx context.Context) (answer, error) {
 	return line, nil
 }
 
-// cause is why a process is of no more use.
+// cause is why a process can no longer be used.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

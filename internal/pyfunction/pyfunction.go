@@ -162,7 +162,7 @@ func (f *Function) release(p *process) {
 	f.using.Done()
 }
 
-// end ends a process that is of no more use.
+// end ends a process that is no longer needed.
 func (f *Function) end(p *process) {
 	defer f.using.Done()
 	f.mu.Lock()
