@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"net"
@@ -25,28 +24,10 @@ import (
 
 const password = "claim-p4ssword"
 
-// screen is a buffer that can be read while a program prints to it.
-type screen struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buffer.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buffer.String()
-}
-
 // firmware is the program, running.
 type firmware struct {
 	t              *testing.T
-	stdout, stderr screen
+	stdout, stderr provtest.Screen
 	renewals       chan os.Signal
 	interrupt      func()
 	status         chan int

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,25 +20,11 @@ import (
 	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
-// screen is a buffer that can be read while a program prints to it.
-type screen struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buffer.Write(p)
-}
-
-func (s *screen) shows(t *testing.T, n int, text string) {
+// shows waits until a text has been printed, n times.
+func shows(t *testing.T, stdout *provtest.Screen, n int, text string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return strings.Count(s.buffer.String(), text) >= n
-	}, 2*time.Minute, 5*time.Millisecond, "%s is not printed", text)
+	require.Eventually(t, func() bool { return strings.Count(stdout.String(), text) >= n }, 2*time.Minute, 5*time.Millisecond,
+		"%s is not printed", text)
 }
 
 // The device works, renews when it is asked to, and works with the new certificate. Its
@@ -62,13 +46,13 @@ func TestALifeWithMQTT5(t *testing.T) {
 		manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(nil), fleetprov.WithDialer(pipes.Dial)}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		stdout, ended := new(screen), make(chan error, 1)
+		stdout, ended := new(provtest.Screen), make(chan error, 1)
 		go func() { ended <- run(ctx, manager, stdout) }()
-		stdout.shows(t, 2, "/telemetry {")
+		shows(t, stdout, 2, "/telemetry {")
 		renewed, err := manager.Renew(ctx)
 		require.NoError(t, err)
 		assert.NotEmpty(t, renewed.PreviousCertificateID)
-		stdout.shows(t, 2, `{"connectedSeconds":0}`)
+		shows(t, stdout, 2, `{"connectedSeconds":0}`)
 		cancel()
 		assert.ErrorIs(t, provtest.Wait(t, ended), context.Canceled)
 	})
@@ -81,9 +65,9 @@ func TestTheEmbeddedEndpoint(t *testing.T) {
 	manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(nil)}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	stdout, ended := new(screen), make(chan error, 1)
+	stdout, ended := new(provtest.Screen), make(chan error, 1)
 	go func() { ended <- run(ctx, manager, stdout) }()
-	stdout.shows(t, 2, "devices/0001/telemetry {")
+	shows(t, stdout, 2, "devices/0001/telemetry {")
 	cancel()
 	assert.ErrorIs(t, provtest.Wait(t, ended), context.Canceled)
 }
@@ -95,7 +79,7 @@ func TestWhatEndsASession(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	c := provtest.Provisioned(t, server, fleetprov.WithGeneratedKey())
-	stdout := new(screen)
+	stdout := new(provtest.Screen)
 
 	server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Disconnect: true})
 	err := session(provtest.Context(t), c, stdout)
@@ -103,7 +87,7 @@ func TestWhatEndsASession(t *testing.T) {
 
 	ended := make(chan error, 1)
 	go func() { ended <- session(provtest.Context(t), c, stdout) }()
-	stdout.shows(t, 1, "/telemetry {")
+	shows(t, stdout, 1, "/telemetry {")
 	require.NoError(t, server.UpdateCertificate(c.CertificateID, fleetprovtest.StatusInactive))
 	assert.ErrorContains(t, provtest.Wait(t, ended), "the connection was lost")
 

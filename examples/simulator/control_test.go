@@ -42,7 +42,7 @@ func TestTheControlPlaneIsServed(t *testing.T) {
 
 func TestTheControlPlaneIsOfThisMachine(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "example.com:0", "127.0.0.1", "127.0.0.1:x"} {
-		var stdout, stderr screen
+		var stdout, stderr provtest.Screen
 		assert.Equal(t, 2, run(context.Background(), []string{"-dir", t.TempDir(), "-control", address}, &stdout, &stderr))
 		assert.Contains(t, stderr.String(), "invalid -control")
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,29 +28,11 @@ const (
 	tick    = time.Millisecond
 )
 
-// screen is a buffer that can be read while a program prints to it.
-type screen struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buffer.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buffer.String()
-}
-
 // program is the simulator, running.
 type program struct {
 	t              *testing.T
 	dir            string
-	stdout, stderr screen
+	stdout, stderr provtest.Screen
 	interrupt      context.CancelFunc
 	status         chan int
 }

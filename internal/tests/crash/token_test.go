@@ -56,12 +56,7 @@ func TestWhatBecomesOfAnIdentity(t *testing.T) {
 					w := newWorld(t, singleUse, fleetprov.WithMaxAttempts(1), fleetprov.WithStepTimeout(5*time.Second))
 					w.server.Inject(fleetprovtest.OpRegisterThing, test.fault)
 					if test.flashFails {
-						w.flash.Fail = func(op, name string) error {
-							if op == "put" && name == "credentials.pem" {
-								return errPowerCut
-							}
-							return nil
-						}
+						w.flash.FailOn("put", "credentials.pem", errPowerCut)
 					}
 					_, err := w.boot((*fleetprov.Provisioner).Ensure, new(power))
 					require.Error(t, err, "the first boot does not get to the end")

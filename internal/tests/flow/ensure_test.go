@@ -93,12 +93,7 @@ func TestAnErrorOfTheStoreIsNoDamage(t *testing.T) {
 	for _, broken := range []string{"credentials.pem", "pending.pem"} {
 		t.Run(broken, func(t *testing.T) {
 			store := provtest.NewMemStore()
-			store.Fail = func(op, name string) error {
-				if op == "get" && name == broken {
-					return syscall.EIO
-				}
-				return nil
-			}
+			store.FailOn("get", broken, syscall.EIO)
 			_, err := provtest.NewProvisioner(t, provtest.NewServer(t), noDial(t)).Ensure(provtest.Context(t), store, nil)
 			assert.ErrorIs(t, err, syscall.EIO)
 			var failure *fleetprov.Error
@@ -577,12 +572,7 @@ func TestRenewTakesAnAcceptedRegistrationThatWasNotStored(t *testing.T) {
 		require.NoError(t, err)
 		readable := store.Files["credentials.pem"]
 		store.Files["credentials.pem"] = []byte("damaged for a while")
-		store.Fail = func(op, name string) error {
-			if op == "put" && name == "credentials.pem" {
-				return syscall.ENOSPC
-			}
-			return nil
-		}
+		store.FailOn("put", "credentials.pem", syscall.ENOSPC)
 		second, err := provisioner.Ensure(t.Context(), store, nil)
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		store.Fail = nil
@@ -603,12 +593,7 @@ func TestEnsureTakesAnAcceptedRenewalWhenItHasNothingElse(t *testing.T) {
 		store := provtest.NewMemStore()
 		_, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
-		store.Fail = func(op, name string) error {
-			if op == "put" && name == "credentials.pem" {
-				return syscall.ENOSPC
-			}
-			return nil
-		}
+		store.FailOn("put", "credentials.pem", syscall.ENOSPC)
 		renewed, err := provisioner.Renew(t.Context(), store, nil)
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		store.Fail = nil

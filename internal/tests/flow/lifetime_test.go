@@ -41,12 +41,7 @@ func TestARenewalThatWasDoneButForItsJournal(t *testing.T) {
 		store := provtest.NewMemStore()
 		old, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
-		store.Fail = func(op, name string) error {
-			if op == "delete" && name == "pending.pem" {
-				return syscall.EIO
-			}
-			return nil
-		}
+		store.FailOn("delete", "pending.pem", syscall.EIO)
 		renewed, err := provisioner.Renew(t.Context(), store, nil)
 		require.ErrorIs(t, err, syscall.EIO)
 		require.ElementsMatch(t, []string{"credentials.pem", "previous.pem", "pending.pem"}, store.Names())

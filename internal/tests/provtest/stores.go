@@ -20,6 +20,16 @@ type MemStore struct {
 
 func NewMemStore() *MemStore { return &MemStore{Files: map[string][]byte{}} }
 
+// FailOn makes an operation fail, for files of every name if name is empty.
+func (s *MemStore) FailOn(op, name string, err error) {
+	s.Fail = func(o, n string) error {
+		if o == op && (name == "" || n == name) {
+			return err
+		}
+		return nil
+	}
+}
+
 func (s *MemStore) failure(op, name string) error {
 	if s.Fail == nil {
 		return nil
