@@ -26,7 +26,7 @@ type device struct {
 // session connects as the device and publishes, in place of what a real device measures,
 // until the connection is lost, or ctx ends for a renewal or with the program.
 func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
-	fmt.Fprintf(d.stdout, "Thing name:     %s\nCertificate id: %s\n", c.ThingName, c.CertificateID)
+	fmt.Fprintf(d.stdout, "Thing name:     %q\nCertificate id: %s\n", c.ThingName, c.CertificateID)
 	if old := c.PreviousCertificateID; old != "" {
 		fmt.Fprintln(d.stdout, "The previous one may be deactivated: aws iot update-certificate --new-status INACTIVE --certificate-id", old)
 	}
@@ -74,7 +74,7 @@ func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
 			return fmt.Errorf("publishing to %s: %w: %s", topic, err, hint)
 		}
 		d.sent++
-		fmt.Fprintln(d.stdout, topic, message)
+		fmt.Fprintf(d.stdout, "%q %s\n", topic, message)
 		select {
 		case <-time.After(time.Second):
 		case err := <-lost:

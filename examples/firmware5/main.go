@@ -130,7 +130,7 @@ func session(ctx context.Context, c *fleetprov.Credentials, stdout io.Writer) er
 		if _, err := connection.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: []byte(message)}); err != nil {
 			return fmt.Errorf("publishing to %s: %w", topic, err)
 		}
-		fmt.Fprintln(stdout, topic, message)
+		fmt.Fprintf(stdout, "%q %s\n", topic, message)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():

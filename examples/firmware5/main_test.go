@@ -48,7 +48,7 @@ func TestALifeWithMQTT5(t *testing.T) {
 		defer cancel()
 		stdout, ended := new(provtest.Screen), make(chan error, 1)
 		go func() { ended <- run(ctx, manager, stdout) }()
-		shows(t, stdout, 2, "/telemetry {")
+		shows(t, stdout, 2, `/telemetry" {`)
 		renewed, err := manager.Renew(ctx)
 		require.NoError(t, err)
 		assert.NotEmpty(t, renewed.PreviousCertificateID)
@@ -67,7 +67,7 @@ func TestTheEmbeddedEndpoint(t *testing.T) {
 	defer cancel()
 	stdout, ended := new(provtest.Screen), make(chan error, 1)
 	go func() { ended <- run(ctx, manager, stdout) }()
-	shows(t, stdout, 2, "devices/0001/telemetry {")
+	shows(t, stdout, 2, `"devices/0001/telemetry" {`)
 	cancel()
 	assert.ErrorIs(t, provtest.Wait(t, ended), context.Canceled)
 }
@@ -87,7 +87,7 @@ func TestWhatEndsASession(t *testing.T) {
 
 	ended := make(chan error, 1)
 	go func() { ended <- session(provtest.Context(t), c, stdout) }()
-	shows(t, stdout, 1, "/telemetry {")
+	shows(t, stdout, 1, `/telemetry" {`)
 	require.NoError(t, server.UpdateCertificate(c.CertificateID, fleetprovtest.StatusInactive))
 	assert.ErrorContains(t, provtest.Wait(t, ended), "the connection was lost")
 

@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, getenv func(strin
 	m.Options = []fleetprov.Option{fleetprov.WithKeyring(keyring)}
 	return m.Run(ctx, func(ctx context.Context, c *fleetprov.Credentials) error {
 		return connect(ctx, c, func() {
-			fmt.Fprintf(stdout, "connected as %s with the key %s\n", c.ThingName, c.KeyLabel)
+			fmt.Fprintf(stdout, "connected as %q with the key %s\n", c.ThingName, c.KeyLabel)
 			if *renew {
 				*renew = false
 				m.RequestRenewal()

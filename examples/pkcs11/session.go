@@ -34,7 +34,7 @@ func connect(ctx context.Context, c *fleetprov.Credentials, connected func()) er
 		return ctx.Err()
 	}
 	if err := connecting.Error(); err != nil {
-		return fmt.Errorf("connecting as %s: %w", c.ThingName, err)
+		return fmt.Errorf("connecting as %q: %w", c.ThingName, err)
 	}
 	connected()
 	select {

@@ -46,9 +46,9 @@ func TestEmbeddedEndpoint(t *testing.T) {
 			require.Len(t, made, 1, "the claim is gone, the credentials are not")
 			credentials := requireCredentials(t, made[0])
 			for _, shown := range []string{
-				"Thing name:           0001\n",
+				"Thing name:           \"0001\"\n",
 				"Certificate id:       " + credentials.CertificateID + "\n",
-				"Device configuration: telemetryIntervalSeconds=\"60\"\n",
+				"Device configuration: \"telemetryIntervalSeconds\"=\"60\"\n",
 				filepath.Join(made[0], "credentials.pem") + "\n",
 			} {
 				assert.Contains(t, r.stdout, shown)

@@ -38,11 +38,11 @@ func (p progress) report(_ context.Context, step fleetprov.Progress) {
 }
 
 func printCredentials(w io.Writer, c *fleetprov.Credentials, dir string) {
-	fmt.Fprintf(w, "\nThing name:           %s\n", c.ThingName)
+	fmt.Fprintf(w, "\nThing name:           %q\n", c.ThingName)
 	fmt.Fprintf(w, "Certificate id:       %s\n", c.CertificateID)
 	fmt.Fprintf(w, "Device configuration:")
 	for _, name := range slices.Sorted(maps.Keys(c.DeviceConfiguration)) {
-		fmt.Fprintf(w, " %s=%q", name, c.DeviceConfiguration[name])
+		fmt.Fprintf(w, " %q=%q", name, c.DeviceConfiguration[name])
 	}
 	fmt.Fprintf(w, "\n\n")
 	fmt.Fprintf(w, "All in one file:      %s\n", filepath.Join(dir, credentialsFile))

@@ -22,20 +22,20 @@ func TestADevicesLife(t *testing.T) {
 			d.cutPowerAt(fleetprovtest.OpCreateCertificateFromCSR)
 			d.cutPowerAt(fleetprovtest.OpRegisterThing)
 			p := d.boot()
-			p.shows("connected as 0042 with the key fleetprov-1")
+			p.shows(`connected as "0042" with the key fleetprov-1`)
 			p.interrupt()
 			require.NoError(t, os.Remove(d.claim), "it is not needed any more")
 
 			d.cutPowerAt(fleetprovtest.OpCreateCertificateFromCSR, "-renew")
 			d.cutPowerAt(fleetprovtest.OpRegisterThing, "-renew")
 			p = d.boot("-renew")
-			p.shows("connected as 0042 with the key fleetprov-1")
-			p.shows("connected as 0042 with the key fleetprov-2")
+			p.shows(`connected as "0042" with the key fleetprov-1`)
+			p.shows(`connected as "0042" with the key fleetprov-2`)
 			p.interrupt()
 
 			d.chip.CutPower(t)
 			p = d.boot()
-			p.shows("connected as 0042 with the key fleetprov-2")
+			p.shows(`connected as "0042" with the key fleetprov-2`)
 			p.interrupt()
 
 			stored, err := fleetprov.LoadCredentials(t.Context(), fleetprov.DirStore(d.state))
@@ -57,7 +57,7 @@ func TestTheEmbeddedEndpoint(t *testing.T) {
 	d.flags = []string{"-tpm", swtpm.New(t).Path}
 	p := d.boot()
 	p.shows("AWS_HOSTNAME is not set")
-	p.shows("connected as 0001 with the key fleetprov-1")
+	p.shows(`connected as "0001" with the key fleetprov-1`)
 	p.interrupt()
 	left, err := os.ReadDir(os.Getenv("TMPDIR"))
 	require.NoError(t, err)

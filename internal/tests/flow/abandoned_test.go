@@ -598,6 +598,7 @@ func TestARenewalWhoseJournalCannotBeWrittenIsNotMadeAgain(t *testing.T) {
 		for range 3 {
 			again, err := provisioner.Renew(t.Context(), store, renewalParameters)
 			require.ErrorIs(t, err, syscall.ENOSPC)
+			require.NotNil(t, again)
 			assert.Equal(t, first.CertificateID, again.CertificateID)
 			again.DeviceConfiguration["FallbackUrl"] = "changed by the caller"
 		}

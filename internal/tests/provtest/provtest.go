@@ -5,6 +5,7 @@ package provtest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,8 +31,14 @@ func NewServer(t testing.TB) *fleetprovtest.Server {
 	return server
 }
 
+// endOfTime is after every test in a bubble has ended. One that goes wrong may try again
+// for ever, which takes virtual time, and no time of the machine's that go test would bound
+// soon.
+const endOfTime = 2 * 365 * 24 * time.Hour
+
 // NewPipeServer starts an endpoint inside a bubble, and returns what dials it. It calls
-// configure, if there is one, before it starts the server.
+// configure, if there is one, before it starts the server. A test that is still there after
+// two years of its time fails.
 func NewPipeServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
 	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
@@ -43,6 +50,8 @@ func NewPipeServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fle
 	}
 	server.Start()
 	t.Cleanup(server.Close)
+	overdue := time.AfterFunc(endOfTime, func() { panic(t.Name() + " does not end") })
+	t.Cleanup(func() { overdue.Stop() })
 	return server, listener
 }
 

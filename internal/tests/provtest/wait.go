@@ -13,8 +13,8 @@ import (
 const patience = 2 * time.Minute
 
 // Context returns a context that ends with the test, or after two minutes: a test that
-// goes wrong fails then. In a bubble, where time is virtual and a wait that nobody ends
-// fails by itself, t.Context() does.
+// goes wrong fails then. In a bubble, where time is virtual, t.Context() does: a wait that
+// nobody ends fails by itself, and an endpoint on pipes is not there for ever.
 func Context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)

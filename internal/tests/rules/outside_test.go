@@ -57,12 +57,12 @@ func TestPagesShowCodeThatRuns(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, device.Start())
 		var said string
-		for lines := bufio.NewScanner(output); !strings.Contains(said, "I am 12345") && lines.Scan(); {
+		for lines := bufio.NewScanner(output); !strings.Contains(said, `I am "12345"`) && lines.Scan(); {
 			said += lines.Text() + "\n"
 		}
 		powerOff()
 		_ = device.Wait() // it was killed
-		assert.Contains(t, said, "I am 12345", because)
+		assert.Contains(t, said, `I am "12345"`, because)
 	}
 	boots("the first boot")
 	require.Len(t, server.Things(), 1)
