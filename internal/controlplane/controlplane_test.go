@@ -545,6 +545,36 @@ func TestDetachingTakesAMoment(t *testing.T) {
 	})
 }
 
+// exclusive-thing: with EXCLUSIVE_THING the thing is that of a connection under any client
+// id, and the only one of the certificate.
+func TestExclusiveThing(t *testing.T) {
+	p := newPlane(t)
+	p.withThing("pump")
+	p.withThing("valve")
+	p.do("POST", "/policies/p", object("policyDocument", policy))
+	id := p.do("POST", "/certificates?setAsActive=true", object("certificateSigningRequest", csr(t))).json["certificateId"].(string)
+	arn := certificateARN(id)
+	p.do("PUT", "/target-policies/p", object("target", arn))
+
+	p.do("PUT", "/things/pump/principals?thingPrincipalType=NON_EXCLUSIVE_THING", "", "x-amzn-principal", arn)
+	access, err := p.registry.Access(id, "any")
+	require.NoError(t, err)
+	assert.NotContains(t, access.Variables, "iot:Connection.Thing.ThingName")
+
+	p.do("PUT", "/things/pump/principals?thingPrincipalType=EXCLUSIVE_THING", "", "x-amzn-principal", arn)
+	access, err = p.registry.Access(id, "any")
+	require.NoError(t, err)
+	assert.Equal(t, "pump", access.Variables["iot:Connection.Thing.ThingName"])
+
+	second := p.ask("PUT", "/things/valve/principals", "", "x-amzn-principal", arn)
+	assert.Equal(t, []any{400, "InvalidRequestException"}, []any{second.status, second.kind})
+	assert.Contains(t, second.text, "attached to thing pump")
+	assert.Equal(t, []any{"pump"}, p.do("GET", "/principals/things", "", "x-amzn-principal", arn).json["things"])
+
+	other := p.ask("PUT", "/things/pump/principals?thingPrincipalType=OTHER", "", "x-amzn-principal", arn)
+	assert.Equal(t, []any{400, "InvalidRequestException"}, []any{other.status, other.kind})
+}
+
 func TestRoles(t *testing.T) {
 	p := newPlane(t)
 	made := p.do("POST", "/", iam("CreateRole", "RoleName", "r", "AssumeRolePolicyDocument", trustsIoT, "Path", "/fleet/", "MaxSessionDuration", "7200", "Description", "<of tests>")).text
