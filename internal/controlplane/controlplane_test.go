@@ -44,7 +44,7 @@ type plane struct {
 	handler  *controlplane.Plane
 	registry *iotregistry.Registry
 	service  *iotservice.Service
-	dropped  []string
+	updated  []string // ids of certificates
 }
 
 func newPlane(t *testing.T) *plane {
@@ -57,9 +57,7 @@ func newPlane(t *testing.T) *plane {
 		Endpoint: "localhost:8883",
 		Now:      time.Now,
 		Logger:   slog.New(slog.DiscardHandler),
-		Deactivated: func(id, _ string) {
-			p.dropped = append(p.dropped, id)
-		},
+		Updated:  func(id string) { p.updated = append(p.updated, id) },
 	})
 	t.Cleanup(func() {
 		p.service.Stop()
@@ -461,7 +459,7 @@ func TestCertificates(t *testing.T) {
 	assert.Equal(t, []string{registered, fromCSR, id}, ids("/certificates?isAscendingOrder=false"))
 
 	p.do("PUT", "/certificates/"+strings.ToUpper(id)+"?newStatus=REVOKED", "")
-	assert.Equal(t, []string{id}, p.dropped)
+	assert.Equal(t, []string{id}, p.updated)
 	p.do("DELETE", "/certificates/"+id, "")
 	assert.Empty(t, p.registry.Status(id))
 }
