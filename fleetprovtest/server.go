@@ -185,8 +185,9 @@ type Server struct {
 	// CreateCertificateFromCsr with an authority of its owner's, and CertificateValidity
 	// does not apply to them. It returns the certificate in PEM form, followed by the
 	// rest of the chain if the device is to get that, too. It is called from several
-	// goroutines at once. If it fails, panics, or returns something else, the request is
-	// rejected with status 500. nil means that there is no provider.
+	// goroutines at once. If it fails, panics, or returns something else or a certificate
+	// that was issued already, the request is rejected with status 500. nil means that
+	// there is no provider.
 	SignCSR func(*x509.CertificateRequest) ([]byte, error)
 
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing

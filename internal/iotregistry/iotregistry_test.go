@@ -45,7 +45,9 @@ func (a *account) parse(document string) *iotpolicy.Document {
 // issue issues a certificate for a token.
 func (a *account) issue(token string) iotregistry.Certificate {
 	a.Helper()
-	return a.Issue(a.ca.Client("device", testca.Validity{}).Leaf, token)
+	c, err := a.Issue(a.ca.Client("device", testca.Validity{}).Leaf, token)
+	require.NoError(a, err)
+	return c
 }
 
 // activating registers a thing with an active certificate.
