@@ -65,9 +65,10 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // Credentials are returned even together with an error.
 //
 // Each call of the store takes as long as [WithStepTimeout] says at most. So does Lock
-// where there are expired credentials to boot with; otherwise it takes until ctx ends. When ctx ends, what is being written after AWS has given
-// something gets two seconds more. That holds also for a store that hangs and does not
-// watch its context: see [Store] for what is left behind then.
+// where there are expired credentials to boot with; otherwise it takes until ctx ends.
+// When ctx ends, what is being written after AWS has given something gets two seconds
+// more. That holds also for a store that hangs and does not watch its context: see
+// [Store] for what is left behind then.
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {

@@ -211,7 +211,8 @@ var (
 	// CONNECT and its answer. It is ErrConnectionLost too, and is tried again. AWS IoT
 	// was seen to do so with a certificate that is unknown, inactive or without a
 	// policy, and with a client id that the policy does not allow; where it says the
-	// same in TLS or in CONNACK, it is ErrNotAuthorized.
+	// same in TLS or in CONNACK, it is ErrNotAuthorized. When too many devices connect at
+	// once, it is likely to close connections so, too.
 	ErrClosedOnConnect = diagnosis.ErrClosedOnConnect
 
 	// ErrBadResponse is an answer that is not what AWS IoT documents.

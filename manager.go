@@ -43,6 +43,10 @@ type Manager struct {
 	// lifetime or more: a third of its lifetime.
 	RenewBefore time.Duration
 
+	// Options are those of [New]. A renewal proves the new certificate as
+	// [WithVerification] does: if AWS takes more than 20 seconds to activate one, it takes
+	// a longer [WithStepTimeout], or else the device works on with the old certificate
+	// until the next try, an hour later.
 	Options []Option
 
 	requests  renewal.Requests[*Credentials] // which Run serves

@@ -164,7 +164,8 @@ func WithCBOR() Option {
 
 // WithVerification proves the new certificate by connecting with it, under the
 // thing name as client id, once AWS has accepted the registration. Activation may
-// lag behind: the step is tried until its timeout. A failure is an [*Error] of
+// lag behind: the step is tried until its timeout, every ten seconds, so that a lag of
+// more than 20 seconds takes a longer [WithStepTimeout]. A failure is an [*Error] of
 // OpVerify, returned together with the Credentials. Default: no verification.
 func WithVerification() Option {
 	return func(o *options) { o.verify = (*run).verify } // linked only where it is asked for

@@ -46,9 +46,7 @@ func (s *Server) UpdateCertificate(id, status string) error {
 	if err := s.registry.SetStatus(id, status); err != nil {
 		return fmt.Errorf("fleetprovtest: %w", err)
 	}
-	if status != StatusActive {
-		s.dropLater(id, "its certificate has become "+status)
-	}
+	s.review(id)
 	return nil
 }
 
@@ -59,7 +57,7 @@ func (s *Server) DeleteCertificate(id string) error {
 	if err := s.registry.Delete(id); err != nil {
 		return fmt.Errorf("fleetprovtest: %w", err)
 	}
-	s.dropLater(id, "its certificate was deleted")
+	s.review(id)
 	return nil
 }
 

@@ -9,14 +9,16 @@ func (s *Server) Inject(op Op, f Fault) { s.faults.add(op, f) }
 
 // Advance moves the server's clock forward by d. By this clock an ownership token
 // expires after an hour, and with it a certificate that was not registered; the
-// validity of a client's certificate is judged; and quotas refill. Timeouts and
-// delays do not depend on it, nor does the time from which an issued certificate is
-// valid. It panics if d is negative.
+// validity of a client's certificate is judged; quotas refill; and ActivationLag,
+// DeactivationLag and the moment that [Server.ControlPlane] takes to detach end. Other
+// timeouts and delays do not depend on it, such as SubscriptionLag and that of a [Fault],
+// nor does the time from which an issued certificate is valid. It panics if d is negative.
 func (s *Server) Advance(d time.Duration) {
 	if d < 0 {
 		panic("fleetprovtest: the clock cannot be moved back")
 	}
 	s.clock.advance(d)
+	s.sessions.endDue()
 }
 
 // Requests returns the requests that the server has received, in order: each

@@ -11,10 +11,10 @@ import "net/http"
 // checked against AWS's service models, and errors have AWS's types and statuses.
 //
 // Whoever reaches the handler is served, with any credentials or none, but for web pages:
-// requests with an Origin are refused. The signature's region is that of the ARNs in the answer; the account, 123456789012, is one
-// for all regions. It is the same account that MQTT clients meet: a claim made here
-// provisions devices with a template made here, and the things that come of it are listed
-// here.
+// requests with an Origin are refused. The signature's region is that of the ARNs in the
+// answer; the account, 123456789012, is one for all regions. It is the same account that
+// MQTT clients meet: a claim made here provisions devices with a template made here, and
+// the things that come of it are listed here.
 //
 //   - [Server.Advance] moves the clock by which the claim of CreateProvisioningClaim expires,
 //     five minutes after it was made.
@@ -28,8 +28,8 @@ import "net/http"
 //     brought the code has reached this handler. What it prints goes to Logger. The first call
 //     of a hook still counts as a refusal after five seconds. Functions for other runtimes
 //     can be made but not run.
-//   - A certificate of RegisterCertificate can connect only if [Server.TLS] has ClientCAs, since
-//     the chain of client certificates is verified otherwise.
+//   - A server with [RefuseInHandshake] refuses a certificate of RegisterCertificate, since it
+//     verifies the chain, unless [Server.TLS] has ClientCAs or SignCSR is set.
 //   - The template of the fields of Server is not listed, and a template made here may take
 //     its name.
 //

@@ -137,21 +137,35 @@ func TestClaimThatAnOperatorMakes(t *testing.T) {
 }
 
 func TestCertificateOfAnotherAuthorityIsRegistered(t *testing.T) {
-	server := fleetprovtest.NewUnstartedServer()
-	server.TLS = &tls.Config{ClientCAs: x509.NewCertPool()}
-	server.Start()
-	t.Cleanup(server.Close)
-	o := operator{t, server}
-	own := testca.New("own").Client("device", testca.Validity{})
-	claim, err := fleetprov.NewIdentity(own, server.RootCertificate())
-	require.NoError(t, err)
-	assert.Error(t, o.provision("test-template", claim, nil), "it is not registered")
-	answer := o.do("POST", "/certificate/register-no-ca", map[string]string{
-		"status": "ACTIVE", "certificatePem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Leaf.Raw})),
-	})
-	o.do("POST", "/policies/claim", map[string]string{"policyDocument": allowAll})
-	o.do("PUT", "/target-policies/claim", map[string]any{"target": answer["certificateArn"]})
-	assert.NoError(t, o.provision("test-template", claim, nil))
+	for _, test := range []struct {
+		name      string
+		refusal   fleetprovtest.Refusal
+		clientCAs *x509.CertPool
+		connects  bool
+	}{
+		{"it connects", fleetprovtest.RefuseByClosing, nil, true},
+		{"it does not to a server with RefuseInHandshake, which verifies the chain", fleetprovtest.RefuseInHandshake, nil, false},
+		{"it does if that has ClientCAs", fleetprovtest.RefuseInHandshake, x509.NewCertPool(), true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := fleetprovtest.NewUnstartedServer()
+			server.Refusal = test.refusal
+			server.TLS = &tls.Config{ClientCAs: test.clientCAs}
+			server.Start()
+			t.Cleanup(server.Close)
+			o := operator{t, server}
+			own := testca.New("own").Client("device", testca.Validity{})
+			claim, err := fleetprov.NewIdentity(own, server.RootCertificate())
+			require.NoError(t, err)
+			assert.Error(t, o.provision("test-template", claim, nil), "it is not registered")
+			answer := o.do("POST", "/certificate/register-no-ca", map[string]string{
+				"status": "ACTIVE", "certificatePem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Leaf.Raw})),
+			})
+			o.do("POST", "/policies/claim", map[string]string{"policyDocument": allowAll})
+			o.do("PUT", "/target-policies/claim", map[string]any{"target": answer["certificateArn"]})
+			assert.Equal(t, test.connects, o.provision("test-template", claim, nil) == nil)
+		})
+	}
 }
 
 const body = `{

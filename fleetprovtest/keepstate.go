@@ -17,9 +17,10 @@ import (
 // on. The file holds the server's certificate authorities, its claim, the
 // certificates issued with their tokens, the things, and how far the clock was
 // moved; not the templates, the policies of [Server.AddPolicy], anything set on
-// Server, or what [Server.ControlPlane] has made but for certificates and things. It contains private keys, and only its owner may read it. It grows with
-// every change until KeepState is next called for it. A lock file beside it, whose
-// name has .lock appended, keeps other servers from using it at the same time.
+// Server, or what [Server.ControlPlane] has made but for certificates and things. It
+// contains private keys, and only its owner may read it. It grows with every change until
+// KeepState is next called for it. A lock file beside it, whose name has .lock appended,
+// keeps other servers from using it at the same time.
 //
 // It must be called before [Server.Start]. It fails if the file cannot be read or
 // written, holds something else, or is in use. If writing fails later, that is

@@ -360,6 +360,53 @@ func TestLags(t *testing.T) {
 				c.stay(5 * time.Minute)
 			},
 		},
+		{
+			name:  "the lag of one that is deactivated twice begins with the second time",
+			fact:  minutes,
+			setup: lasting,
+			steps: func(d *desk) {
+				issued, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				c := d.connect(certificate, "device-1")
+				require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "INACTIVE"))
+				c.stay(20 * time.Second)
+				require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "ACTIVE"))
+				c.stay(20 * time.Second)
+				require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "INACTIVE"))
+				c.stay(59 * time.Second)
+				c.closedAfter(time.Second)
+			},
+		},
+		{
+			name:  "one that is deactivated, revoked and deleted in turn keeps its connections no longer",
+			fact:  minutes,
+			setup: lasting,
+			steps: func(d *desk) {
+				issued, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				c := d.connect(certificate, "device-1")
+				require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "INACTIVE"))
+				c.stay(20 * time.Second)
+				require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "REVOKED"))
+				c.stay(20 * time.Second)
+				require.NoError(d, d.server.DeleteCertificate(issued.CertificateID))
+				c.closedAfter(20 * time.Second)
+			},
+		},
+		{
+			name:  "the clock that the test moves ends the connections of one that was deactivated, too",
+			fact:  minutes,
+			setup: lasting,
+			steps: func(d *desk) {
+				issued, certificate := d.enrol("test-template", `{"ThingName":"device-1"}`)
+				c := d.connect(certificate, "device-1")
+				other := d.connect(d.server.ClaimCertificate(), "other")
+				require.NoError(d, d.server.UpdateCertificate(issued.CertificateID, "INACTIVE"))
+				d.server.Advance(time.Minute - time.Second)
+				c.ping()
+				d.server.Advance(time.Second)
+				c.closedAfter(0)
+				other.ping()
+			},
+		},
 	})
 }
 

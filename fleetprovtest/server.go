@@ -47,7 +47,7 @@
 //   - Possible: a connection keeps the policies it began with, a policy's resources are
 //     compared without their region and account, and a policy with a condition operator
 //     other than Bool and those for strings and addresses is refused, as is one with a
-//     variable that has no value here.
+//     variable that has no value here, unless its statement is about another service.
 //   - Possible: answers keep the order of the requests unless there is a Fault, a
 //     [Server.Hook], a [Server.SignCSR] or a SubscriptionLag.
 //   - Possible: CONNACK is sent at once, so a client that does not wait for it is noticed
@@ -56,9 +56,9 @@
 //   - Unlikely: the words in rejections are the server's own, and so are the status for a
 //     SignCSR that fails, and how an expired certificate is refused: like any other.
 //   - Unlikely: thing types, groups and billing groups need not exist.
-//   - Unlikely: the server's certificate has an RSA key, and is served alone; AWS IoT has
-//     one on P-256 for clients that ask for it. The claim's key is one on P-256, where
-//     AWS's own are RSA.
+//   - Unlikely: the server has a certificate with an RSA key only, and AWS IoT also has one
+//     on P-256, for clients that ask for it. The claim's key is one on P-256, where AWS's
+//     own are RSA.
 //   - Unlikely: MQTT over WebSocket is missing, and the Receive Maximum of an MQTT 5 client
 //     is ignored.
 package fleetprovtest
@@ -95,9 +95,8 @@ type Server struct {
 	// TLS is the optional TLS configuration. Start keeps the fields that are
 	// set and fills in the rest, such as a certificate for ServerNames;
 	// session tickets are always off. GetConfigForClient, if set, replaces the
-	// server's checks of SNI and ALPN. ClientCAs, if set, is only
-	// sent to clients as a hint: it has no influence on which certificates are
-	// accepted.
+	// server's checks of SNI and ALPN. ClientCAs, if set, is only sent to clients as
+	// a hint, and no chain is verified then unless ClientAuth asks for it.
 	TLS *tls.Config
 
 	// ServerNames are the host names of the endpoint. The server's certificate is
@@ -166,7 +165,8 @@ type Server struct {
 	ActivationLag time.Duration
 
 	// DeactivationLag is how long the connections of a certificate last that was
-	// deactivated, revoked or deleted. On AWS they end within a few minutes
+	// deactivated, revoked or deleted, by the server's clock (see [Server.Advance]),
+	// unless it is active again by then. On AWS they end within a few minutes
 	// (API_UpdateCertificate). 0 means that they end at once. New ones are refused
 	// without a lag.
 	DeactivationLag time.Duration
@@ -185,8 +185,9 @@ type Server struct {
 	// CreateCertificateFromCsr with an authority of its owner's, and CertificateValidity
 	// does not apply to them. It returns the certificate in PEM form, followed by the
 	// rest of the chain if the device is to get that, too. It is called from several
-	// goroutines at once. If it fails, panics, or returns something else, the request is
-	// rejected with status 500. nil means that there is no provider.
+	// goroutines at once. If it fails, panics, or returns something else or a certificate
+	// that was issued already, the request is rejected with status 500. nil means that
+	// there is no provider.
 	SignCSR func(*x509.CertificateRequest) ([]byte, error)
 
 	// Hook is the pre-provisioning hook. It is called for every RegisterThing
@@ -246,13 +247,14 @@ func NewUnstartedServer() *Server {
 		panic("fleetprovtest: listen on a local port: " + err.Error())
 	}
 	clock := new(clock)
+	registry := iotregistry.New(clock.now)
 	s := &Server{
 		Listener: listener,
 		clock:    clock,
-		registry: iotregistry.New(clock.now),
+		registry: registry,
 		faults:   new(faultQueues),
 		requests: &requestLog{now: clock.now},
-		sessions: new(sessions),
+		sessions: &sessions{now: clock.now, status: registry.Status},
 		control:  controlplane.New(),
 	}
 	s.setAuthority(newAuthority())
@@ -314,21 +316,18 @@ func (s *Server) hook() iotservice.Hook {
 // account is what the control plane works on.
 func (s *Server) account() controlplane.Account {
 	return controlplane.Account{
-		Registry:    s.registry,
-		Service:     s.service,
-		Endpoint:    s.Endpoint(),
-		Now:         s.clock.now,
-		Logger:      s.logger(),
-		Deactivated: s.dropLater,
+		Registry: s.registry,
+		Service:  s.service,
+		Endpoint: s.Endpoint(),
+		Now:      s.clock.now,
+		Logger:   s.logger(),
+		Updated:  s.review,
 	}
 }
 
-// dropLater ends the connections with a certificate after DeactivationLag, unless it is
-// active again by then.
-func (s *Server) dropLater(id, why string) {
-	id = strings.ToLower(id)
-	s.sessions.drop(id, why, s.DeactivationLag, func() bool { return s.registry.Status(id) != iotregistry.Active })
-}
+// review ends the connections with a certificate that is not active any more, after
+// DeactivationLag.
+func (s *Server) review(id string) { s.sessions.review(strings.ToLower(id), s.DeactivationLag) }
 
 func (s *Server) newFront() *mqttFront {
 	return &mqttFront{

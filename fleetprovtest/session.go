@@ -14,7 +14,8 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
 
-// session is a connection whose CONNECT the server has seen. Only deliversFrom changes.
+// session is a connection whose CONNECT the server has seen. Only deliversFrom and ending
+// change.
 type session struct {
 	conn          *broker.Conn
 	certificateID string
@@ -24,6 +25,14 @@ type session struct {
 	// deliversFrom is when messages begin to be delivered, in nanoseconds of
 	// Unix time.
 	deliversFrom atomic.Int64
+
+	ending ending // guarded by the mutex of sessions
+}
+
+// ending is when a session ends, by the server's clock, and why. Zero: it goes on.
+type ending struct {
+	at  time.Time
+	why string
 }
 
 // allowed asks the policies of the certificate.
@@ -51,7 +60,10 @@ func connectAttributes(p *packets.ConnectPacket) []string {
 
 // sessions holds the sessions whose connection is not over.
 type sessions struct {
-	mu     sync.Mutex // guards byConn
+	now    func() time.Time
+	status func(certificateID string) string // "": there is no such certificate
+
+	mu     sync.Mutex // guards byConn, and the ending of each session
 	byConn map[*broker.Conn]*session
 }
 
@@ -84,16 +96,51 @@ func (s *sessions) all() []*session {
 	return slices.Collect(maps.Values(s.byConn))
 }
 
-// drop ends the connections with a certificate after a time, if they are still to end then.
-func (s *sessions) drop(certificateID, why string, after time.Duration, still func() bool) {
-	for _, o := range s.all() {
-		if o.certificateID != certificateID {
-			continue
-		}
-		o.conn.After(after, func() {
-			if still() {
-				o.conn.Fail(reason(broker.AdministrativeAction, "%s", why))
-			}
-		})
+// review looks at a certificate that may have changed. Unless it is active, its sessions
+// end after a lag, which begins when they are first seen without an active one.
+func (s *sessions) review(certificateID string, lag time.Duration) {
+	for _, o := range s.endLater(certificateID, lag) {
+		o.conn.After(lag, s.endDue)
 	}
+}
+
+// endLater returns the sessions that were not about to end before.
+func (s *sessions) endLater(certificateID string, lag time.Duration) (all []*session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.status(certificateID)
+	why := "its certificate was deleted"
+	if status != "" {
+		why = "its certificate has become " + status
+	}
+	for _, o := range s.byConn {
+		switch {
+		case o.certificateID != certificateID:
+		case status == iotregistry.Active:
+			o.ending = ending{}
+		case o.ending.why == "":
+			o.ending = ending{s.now().Add(lag), why}
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// endDue ends the sessions whose time has come.
+func (s *sessions) endDue() {
+	for c, why := range s.due() {
+		c.Fail(reason(broker.AdministrativeAction, "%s", why))
+	}
+}
+
+func (s *sessions) due() map[*broker.Conn]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, due := s.now(), make(map[*broker.Conn]string)
+	for c, o := range s.byConn {
+		if o.ending.why != "" && !now.Before(o.ending.at) {
+			due[c] = o.ending.why
+		}
+	}
+	return due
 }

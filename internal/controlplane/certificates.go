@@ -96,9 +96,7 @@ func (p *plane) updateCertificate(in input) (output, error) {
 	if err := registry.SetStatus(id, status); err != nil {
 		return nil, fail("InvalidRequestException", "%v", err)
 	}
-	if status != iotregistry.Active {
-		p.account.Deactivated(id, "its certificate has become "+status)
-	}
+	p.account.Updated(id)
 	return output{}, nil
 }
 

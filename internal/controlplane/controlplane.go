@@ -1,7 +1,8 @@
 // Package controlplane serves the AWS APIs with which an operator sets a fleet up: of AWS
 // IoT, IAM, Lambda and STS what provisioning takes. Requests are signed with any
-// credentials, as the AWS CLI and SDKs sign every request; the signature is not verified, and
-// says only which region is meant. What a web page could send is refused: see [Plane.ServeHTTP].
+// credentials, as the AWS CLI and SDKs sign every request; the signature is not verified,
+// and says only which region is meant. What a web page could send is refused: see
+// [Plane.ServeHTTP].
 //
 // What AWS's service models say of an operation (its path, its members and their limits) is
 // one row of a table: see [operation].

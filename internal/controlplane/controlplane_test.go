@@ -44,7 +44,7 @@ type plane struct {
 	handler  *controlplane.Plane
 	registry *iotregistry.Registry
 	service  *iotservice.Service
-	dropped  []string
+	updated  []string // ids of certificates
 }
 
 func newPlane(t *testing.T) *plane {
@@ -57,9 +57,7 @@ func newPlane(t *testing.T) *plane {
 		Endpoint: "localhost:8883",
 		Now:      time.Now,
 		Logger:   slog.New(slog.DiscardHandler),
-		Deactivated: func(id, _ string) {
-			p.dropped = append(p.dropped, id)
-		},
+		Updated:  func(id string) { p.updated = append(p.updated, id) },
 	})
 	t.Cleanup(func() {
 		p.service.Stop()
@@ -461,7 +459,7 @@ func TestCertificates(t *testing.T) {
 	assert.Equal(t, []string{registered, fromCSR, id}, ids("/certificates?isAscendingOrder=false"))
 
 	p.do("PUT", "/certificates/"+strings.ToUpper(id)+"?newStatus=REVOKED", "")
-	assert.Equal(t, []string{id}, p.dropped)
+	assert.Equal(t, []string{id}, p.updated)
 	p.do("DELETE", "/certificates/"+id, "")
 	assert.Empty(t, p.registry.Status(id))
 }
@@ -543,6 +541,36 @@ func TestDetachingTakesAMoment(t *testing.T) {
 
 		p.do("POST", "/target-policies/p", object("target", certificateARN(p.withThing("device")))) // was not attached
 	})
+}
+
+// exclusive-thing: with EXCLUSIVE_THING the thing is that of a connection under any client
+// id, and the only one of the certificate.
+func TestExclusiveThing(t *testing.T) {
+	p := newPlane(t)
+	p.withThing("pump")
+	p.withThing("valve")
+	p.do("POST", "/policies/p", object("policyDocument", policy))
+	id := p.do("POST", "/certificates?setAsActive=true", object("certificateSigningRequest", csr(t))).json["certificateId"].(string)
+	arn := certificateARN(id)
+	p.do("PUT", "/target-policies/p", object("target", arn))
+
+	p.do("PUT", "/things/pump/principals?thingPrincipalType=NON_EXCLUSIVE_THING", "", "x-amzn-principal", arn)
+	access, err := p.registry.Access(id, "any")
+	require.NoError(t, err)
+	assert.NotContains(t, access.Variables, "iot:Connection.Thing.ThingName")
+
+	p.do("PUT", "/things/pump/principals?thingPrincipalType=EXCLUSIVE_THING", "", "x-amzn-principal", arn)
+	access, err = p.registry.Access(id, "any")
+	require.NoError(t, err)
+	assert.Equal(t, "pump", access.Variables["iot:Connection.Thing.ThingName"])
+
+	second := p.ask("PUT", "/things/valve/principals", "", "x-amzn-principal", arn)
+	assert.Equal(t, []any{400, "InvalidRequestException"}, []any{second.status, second.kind})
+	assert.Contains(t, second.text, "attached to thing pump")
+	assert.Equal(t, []any{"pump"}, p.do("GET", "/principals/things", "", "x-amzn-principal", arn).json["things"])
+
+	other := p.ask("PUT", "/things/pump/principals?thingPrincipalType=OTHER", "", "x-amzn-principal", arn)
+	assert.Equal(t, []any{400, "InvalidRequestException"}, []any{other.status, other.kind})
 }
 
 func TestRoles(t *testing.T) {

@@ -109,7 +109,9 @@ var iotOperations = []operation{
 		uri("policyName", policyName), pageSize, marker,
 	}, 0, (*plane).listTargets},
 
-	{"AttachThingPrincipal", "PUT /things/{thingName}/principals", []member{uri("thingName", thingName), principal}, 0, (*plane).attachThing},
+	{"AttachThingPrincipal", "PUT /things/{thingName}/principals", []member{
+		uri("thingName", thingName), principal, query("thingPrincipalType", oneOf("EXCLUSIVE_THING", "NON_EXCLUSIVE_THING")),
+	}, 0, (*plane).attachThing},
 	{"DetachThingPrincipal", "DELETE /things/{thingName}/principals", []member{uri("thingName", thingName), principal}, 0, (*plane).detachThing},
 	{"ListThingPrincipals", "GET /things/{thingName}/principals", []member{
 		uri("thingName", thingName), maxResults, nextToken,

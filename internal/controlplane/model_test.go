@@ -36,6 +36,9 @@ type awsShape struct {
 	Enum     []string
 }
 
+// later are members that the model of Debian 12 is too old for.
+var later = []string{"AttachThingPrincipal.thingPrincipalType"}
+
 func readModel(t *testing.T, service, version string) awsModel {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(awsModels, service, version, "service-2.json"))
@@ -101,6 +104,9 @@ func assertMembers(t *testing.T, model awsModel, shape, at string, members []mem
 		served[m.name] = true
 		where := at + "." + m.name
 		described, ok := input.Members[m.name]
+		if !ok && slices.Contains(later, where) {
+			continue
+		}
 		require.True(t, ok, where)
 		location := map[place]string{inBody: "", inPath: "uri", inQuery: "querystring", inHeader: "header"}[m.in]
 		assert.Equal(t, location, described.Location, where)

@@ -17,8 +17,8 @@ type Account struct {
 	Now      func() time.Time
 	Logger   *slog.Logger
 
-	// Deactivated is called with the id of a certificate that is not active any more, and why.
-	Deactivated func(certificateID, why string)
+	// Updated is called with the id of a certificate whose status was set.
+	Updated func(certificateID string)
 }
 
 // plane is what the operations work on: an account with its roles and functions, each of

@@ -11,7 +11,8 @@ func (p *plane) attachThing(in input) (output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return output{}, p.account.Registry.AttachThing(in.text("thingName"), id)
+	exclusive := in.text("thingPrincipalType") == "EXCLUSIVE_THING"
+	return output{}, p.account.Registry.AttachThing(in.text("thingName"), id, exclusive)
 }
 
 func (p *plane) detachThing(in input) (output, error) {

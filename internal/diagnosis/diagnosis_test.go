@@ -47,7 +47,7 @@ var steps = map[string]step{
 	"connect": {
 		hints: &diagnosis.Connect{Client: diagnosis.Client{ID: "gateway-7", Fixed: true}},
 		closed: "AWS IoT mostly closes a connection here when the certificate is not registered in the account and region of the endpoint, is not active or has no policy, " +
-			"or when its policy does not allow iot:Connect on client/gateway-7; a connection also ends when another one comes under the same client id, gateway-7: give each device one of its own",
+			"when its policy does not allow iot:Connect on client/gateway-7, or when too many devices connect at once; a connection also ends when another one comes under the same client id, gateway-7: give each device one of its own",
 		refused:    "check that it is registered and active in the account and region of the endpoint, and that its policy allows iot:Connect on client/gateway-7",
 		silent:     "check the network, the endpoint and its port",
 		hasSession: true,

@@ -62,10 +62,11 @@ func (c Client) taken() string {
 // Connect is opening a connection with the claim.
 type Connect struct{ Client Client }
 
-// Closed implements [Hints]. AWS IoT was seen to close for each of these reasons.
+// Closed implements [Hints]. AWS IoT was seen to close for each of these reasons, but for
+// the last, which its quota of CONNECT makes likely.
 func (c *Connect) Closed() string {
 	return "AWS IoT mostly closes a connection here when the certificate is not registered in the account and region of the endpoint, is not active or has no policy, " +
-		"or when its policy does not allow iot:Connect on " + c.Client.resource() + c.Client.taken()
+		"when its policy does not allow iot:Connect on " + c.Client.resource() + ", or when too many devices connect at once" + c.Client.taken()
 }
 
 // Silent implements [Hints].

@@ -36,19 +36,22 @@ var iotActions = []string{
 var actionForm = regexp.MustCompile(`^([a-z0-9-]+:[a-z0-9*?]+|\*)$`)
 
 // parseAction parses an action, in which * and ? are wildcards and upper and lower case
-// are the same (IAM, "reference_policies_elements_action"). The names of other
-// services' actions, such as greengrass:Discover, are not checked.
+// are the same (IAM, "reference_policies_elements_action"). The pattern is nil for an
+// action of another service, such as greengrass:Discover, whose name is not checked.
 func parseAction(text string) (pattern, error) {
 	text = strings.ToLower(text)
 	if !actionForm.MatchString(text) {
 		return nil, errors.New("an action is a service, a colon and a name, such as iot:Connect")
+	}
+	if text != "*" && !strings.HasPrefix(text, "iot:") {
+		return nil, nil
 	}
 	action, err := parsePattern(text, true)
 	if err != nil {
 		return nil, err
 	}
 	known := func(name string) bool { return action.matches(name, nil) }
-	if strings.HasPrefix(text, "iot:") && !slices.ContainsFunc(iotActions, known) {
+	if !slices.ContainsFunc(iotActions, known) {
 		return nil, errors.New("AWS IoT has no such policy action")
 	}
 	return action, nil

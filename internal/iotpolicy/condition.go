@@ -81,8 +81,9 @@ func (c condition) includes(text string) bool {
 	return err == nil && slices.ContainsFunc(c.networks, func(n netip.Prefix) bool { return n.Contains(address.Unmap()) })
 }
 
-func parseConditions(members map[string]any) ([]condition, error) {
-	element, given := members["Condition"]
+// conditionsOf returns what a statement has for each operator.
+func conditionsOf(statement map[string]any) (byOperator map[string]any, err error) {
+	element, given := statement["Condition"]
 	if !given {
 		return nil, nil
 	}
@@ -90,6 +91,10 @@ func parseConditions(members map[string]any) ([]condition, error) {
 	if !ok {
 		return nil, errors.New("the Condition must be a JSON object")
 	}
+	return byOperator, nil
+}
+
+func parseConditions(byOperator map[string]any) ([]condition, error) {
 	var conditions []condition
 	for _, name := range sortedNames(byOperator) {
 		operator, ok := parseOperator(name)

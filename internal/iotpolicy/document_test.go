@@ -134,6 +134,36 @@ func TestParseAccepts(t *testing.T) {
 	}
 }
 
+// A policy for Greengrass has statements that decide nothing about MQTT, with conditions
+// that cannot be evaluated here.
+func TestStatementsOfOtherServicesDoNotMatter(t *testing.T) {
+	const condition = `"Condition": {"StringEquals": {"aws:username": "operator"}, "DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}`
+	const onCore = `"Resource": "arn:aws:greengrass:us-east-1:123456789012:/greengrass/things/*"`
+	for _, test := range []struct{ name, statement string }{
+		{"an action of Greengrass on one of its resources", `{"Effect": "Deny", "Action": "greengrass:Discover", ` + onCore + `, ` + condition + `}`},
+		{"an action of Greengrass on every resource", `{"Effect": "Deny", "Action": ["greengrass:*"], "Resource": "*", ` + condition + `}`},
+		{"every action on a resource of Greengrass", `{"Effect": "Deny", "Action": "*", ` + onCore + `, ` + condition + `}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			document := parse(t, statements(onTopic("Allow", "topic/a"), test.statement))
+			assert.True(t, iotpolicy.Allowed([]*iotpolicy.Document{document}, publish("a")))
+		})
+	}
+	for _, test := range []struct{ name, statement, want string }{
+		{"one of the actions is AWS IoT's", `{"Effect": "Deny", "Action": ["greengrass:Discover", "iot:Publish"], "Resource": "*", ` + condition + `}`,
+			`statement 1: the condition operator "DateLessThan" is not supported`},
+		{"one of the resources is AWS IoT's", `{"Effect": "Deny", "Action": "*", "Resource": ["arn:aws:greengrass:us-east-1:1:a", "arn:aws:iot:us-east-1:1:topic/a"], ` + condition + `}`,
+			`statement 1: the condition operator "DateLessThan" is not supported`},
+		{"the condition is not an object", `{"Effect": "Deny", "Action": "greengrass:Discover", "Resource": "*", "Condition": "none"}`,
+			"statement 1: the Condition must be a JSON object"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := iotpolicy.Parse([]byte(statements(test.statement)))
+			assert.EqualError(t, err, test.want)
+		})
+	}
+}
+
 // API reference, "API_CreatePolicy": 2,048 characters without white space, and
 // 404,600 in all.
 func TestParseBoundsTheSize(t *testing.T) {

@@ -14,7 +14,8 @@
 // Bool and those for IP addresses and for strings, and ForAllValues: and ForAnyValue: may
 // come before the last. [Parse] refuses other operators, NotAction and NotResource, and
 // variables that have no value here, all of which would be evaluated wrongly. Statements
-// about resources of other services are accepted, and do not matter.
+// about actions or resources of other services are accepted with any condition, and do not
+// matter.
 package iotpolicy
 
 // Action is an operation that a policy allows or denies.

@@ -11,7 +11,7 @@ import (
 // conditions hold.
 type statement struct {
 	deny       bool
-	actions    []pattern // in lower case
+	actions    []pattern // in lower case; none of other services
 	resources  []pattern // of the part of the ARN after the account; none of other services
 	conditions []condition
 }
@@ -49,11 +49,19 @@ func parseStatement(value any) (statement, error) {
 	if err != nil {
 		return statement{}, err
 	}
-	conditions, err := parseConditions(members)
+	byOperator, err := conditionsOf(members)
 	if err != nil {
 		return statement{}, err
 	}
-	return statement{effect == "Deny", actions, resources, conditions}, nil
+	parsed := statement{deny: effect == "Deny", actions: actions, resources: resources}
+	if len(actions) == 0 || len(resources) == 0 {
+		return parsed, nil // it never applies here, whatever its conditions are
+	}
+	parsed.conditions, err = parseConditions(byOperator)
+	if err != nil {
+		return statement{}, err
+	}
+	return parsed, nil
 }
 
 // parsePatterns parses an element that is a string or a list of strings. It leaves out

@@ -26,8 +26,8 @@ func lookup[T any](known map[string]T, name string) (value T, ok bool) {
 
 // names are those of the variables and condition keys that a caller of [Allowed] can give
 // values for ("basic-policy-variables", "thing-policy-variables",
-// "cert-policy-variables", "iot-custom-endpoints-configurable"). A name that can occur several times in a certificate may have
-// a number appended, counted from 0.
+// "cert-policy-variables", "iot-custom-endpoints-configurable"). A name that can occur
+// several times in a certificate may have a number appended, counted from 0.
 var names = regexp.MustCompile(`(?i)^(` + strings.Join([]string{
 	`aws:SourceIp`,
 	`iot:ClientId`,

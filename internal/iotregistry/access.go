@@ -87,7 +87,7 @@ func (r *Registry) variablesLocked(certificateID, clientID string) map[string]st
 	variables := map[string]string{"iot:ClientId": clientID, "iot:Connection.Thing.IsAttached": "false"}
 	thing := r.things.byName[clientID]
 	if c := r.certificates.byID[certificateID]; c != nil && c.ExclusiveThing {
-		thing = r.things.byName[c.ThingName]
+		thing = r.things.firstOf(certificateID)
 	}
 	if thing == nil || !slices.Contains(thing.CertificateIDs, certificateID) {
 		return variables

@@ -38,8 +38,11 @@ func (r *Registry) DetachPolicy(name, certificateID string) error {
 	return nil
 }
 
-// AttachThing attaches a certificate to a thing, unless it is attached already.
-func (r *Registry) AttachThing(name, certificateID string) error {
+// AttachThing attaches a certificate to a thing, unless it is attached already. With
+// exclusive it becomes the only thing of the certificate until it is detached. It fails
+// if the certificate has another thing and either attachment is exclusive; AWS does not
+// document with which type of error.
+func (r *Registry) AttachThing(name, certificateID string, exclusive bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expireLocked()
@@ -51,10 +54,29 @@ func (r *Registry) AttachThing(name, certificateID string) error {
 	if err != nil {
 		return err
 	}
+	exclusive = exclusive || c.ExclusiveThing
+	if err := r.attachableLocked(name, c, exclusive); err != nil {
+		return err
+	}
 	delete(r.detachments, detachment{certificateID: c.ID, thing: name})
-	if !slices.Contains(t.CertificateIDs, c.ID) {
-		t.CertificateIDs = append(slices.Clone(t.CertificateIDs), c.ID)
-		r.keep(Change{Thing: t})
+	if !slices.Contains(t.CertificateIDs, c.ID) || exclusive != c.ExclusiveThing {
+		t.attach(c.ID)
+		c.ExclusiveThing = exclusive
+		r.keep(Change{Thing: t, Certificate: newCertificateChange(c)})
+	}
+	return nil
+}
+
+// attachableLocked fails if a certificate has another thing than the one of that name, and
+// is to have only one.
+func (r *Registry) attachableLocked(name string, c *Certificate, exclusive bool) error {
+	if !exclusive {
+		return nil
+	}
+	for _, other := range r.things.of(c.ID) {
+		if other.Name != name {
+			return refuse(invalidRequest, "The certificate is attached to thing %s, and an exclusive thing must be its only one (certificate id: %s)", other.Name, c.ID)
+		}
 	}
 	return nil
 }

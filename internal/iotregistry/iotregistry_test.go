@@ -45,7 +45,9 @@ func (a *account) parse(document string) *iotpolicy.Document {
 // issue issues a certificate for a token.
 func (a *account) issue(token string) iotregistry.Certificate {
 	a.Helper()
-	return a.Issue(a.ca.Client("device", testca.Validity{}).Leaf, token)
+	c, err := a.Issue(a.ca.Client("device", testca.Validity{}).Leaf, token)
+	require.NoError(a, err)
+	return c
 }
 
 // activating registers a thing with an active certificate.
@@ -327,6 +329,79 @@ func TestExclusiveThing(t *testing.T) {
 			"iot:Connection.Thing.Attributes[site]": "1",
 		}, access.Variables)
 	}
+}
+
+// exclusive-thing: a certificate of an exclusive thing cannot be used with other things
+// unless it is detached first.
+func TestExclusiveAttachment(t *testing.T) {
+	setup := func(t *testing.T) (a *account, c iotregistry.Certificate) {
+		a = newAccount(t)
+		c = a.deviceOf("token")
+		a.register(a.issue("other"), activating("valve"))
+		require.NoError(t, a.DetachThing("pump", c.ID))
+		a.now = a.now.Add(time.Second)
+		return a, c
+	}
+	thingOf := func(t *testing.T, a *account, c iotregistry.Certificate) string {
+		access, err := a.Access(c.ID, "another")
+		require.NoError(t, err)
+		return access.Variables["iot:Connection.Thing.ThingName"]
+	}
+	refused := func(t *testing.T, err error) {
+		var refusal *iotregistry.Refusal
+		require.ErrorAs(t, err, &refusal)
+		assert.Equal(t, "InvalidRequestException", refusal.Type)
+	}
+	t.Run("is the thing of every connection, also for a registry that takes over", func(t *testing.T) {
+		a, c := setup(t)
+		require.NoError(t, a.AttachThing("valve", c.ID, true))
+		assert.Equal(t, "valve", thingOf(t, a, c))
+		assert.Equal(t, "valve", thingOf(t, keptBy(t, a), c))
+	})
+	t.Run("may be repeated in either way, and stays exclusive", func(t *testing.T) {
+		a, c := setup(t)
+		for _, exclusive := range []bool{false, true, true, false} {
+			require.NoError(t, a.AttachThing("valve", c.ID, exclusive))
+		}
+		assert.Equal(t, "valve", thingOf(t, a, c))
+	})
+	t.Run("allows no second thing", func(t *testing.T) {
+		a, c := setup(t)
+		require.NoError(t, a.AttachThing("valve", c.ID, true))
+		for _, exclusive := range []bool{false, true} {
+			refused(t, a.AttachThing("pump", c.ID, exclusive))
+		}
+		assert.Equal(t, "valve", thingOf(t, a, c))
+	})
+	t.Run("is refused to a certificate that has another thing", func(t *testing.T) {
+		a, c := setup(t)
+		require.NoError(t, a.AttachThing("pump", c.ID, false))
+		refused(t, a.AttachThing("valve", c.ID, true))
+		assert.Empty(t, thingOf(t, a, c))
+	})
+	t.Run("ends when it is detached", func(t *testing.T) {
+		a, c := setup(t)
+		require.NoError(t, a.AttachThing("valve", c.ID, true))
+		require.NoError(t, a.DetachThing("valve", c.ID))
+		refused(t, a.AttachThing("pump", c.ID, false))
+		a.now = a.now.Add(time.Second)
+		for _, thing := range []string{"pump", "valve"} {
+			require.NoError(t, a.AttachThing(thing, c.ID, false))
+		}
+		assert.Empty(t, thingOf(t, a, c))
+	})
+	t.Run("allows no registration as another thing", func(t *testing.T) {
+		a, _ := setup(t)
+		c := a.issue("third")
+		require.NoError(t, a.AttachThing("valve", c.ID, true))
+		_, err := a.Register(c.ID, activating("pump"), nil)
+		refused(t, err)
+		assert.Equal(t, iotregistry.PendingActivation, a.Status(c.ID))
+		a.register(c, activating("valve"))
+		valve, err := a.Thing("valve")
+		require.NoError(t, err)
+		assert.Len(t, valve.CertificateIDs, 2)
+	})
 }
 
 // keptBy returns an account that begins with what another one has kept.

@@ -8,20 +8,10 @@ import (
 	"time"
 )
 
-// Issue adds a certificate that waits for its registration with token.
-func (r *Registry) Issue(certificate *x509.Certificate, token string) Certificate {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &Certificate{
-		ID:       CertificateID(certificate),
-		X509:     certificate,
-		Token:    token,
-		IssuedAt: r.now(),
-		Status:   PendingActivation,
-	}
-	r.certificates.add(c)
-	r.keep(Change{Certificate: newCertificateChange(c)})
-	return *c
+// Issue adds a certificate that waits for its registration with token. It fails if it is
+// there already.
+func (r *Registry) Issue(certificate *x509.Certificate, token string) (Certificate, error) {
+	return r.add(&Certificate{X509: certificate, Token: token, Status: PendingActivation})
 }
 
 // Redeem returns the certificate that a token belongs to. A token is good for its whole
@@ -100,10 +90,14 @@ func (r *Registry) deleteLocked(c *Certificate) {
 
 // Add adds a certificate that waits for no registration. It fails if it is there already.
 func (r *Registry) Add(certificate *x509.Certificate, status string) (Certificate, error) {
+	return r.add(&Certificate{X509: certificate, Status: status})
+}
+
+// add completes a certificate that is issued now.
+func (r *Registry) add(c *Certificate) (Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.expireLocked()
-	c := &Certificate{ID: CertificateID(certificate), X509: certificate, IssuedAt: r.now(), Status: status}
+	c.ID, c.IssuedAt = CertificateID(c.X509), r.now()
 	if r.statusLocked(c.ID) != "" {
 		return Certificate{}, refuse(resourceAlreadyExists, "The certificate is already registered (certificate id: %s)", c.ID)
 	}

@@ -17,7 +17,8 @@ var ErrToken = errors.New("the certificate ownership token is not known, has exp
 //
 // It fails with [ErrToken] if the certificate no longer exists, with
 // [iottemplate.ErrConflict] if something exists that the template does not let it
-// change, and if a policy in the template is not a policy document.
+// change, if a policy in the template is not a policy document, and if the certificate
+// has another thing although one of them is exclusive.
 func (r *Registry) Register(certificateID string, wanted *iottemplate.Registration, parameters map[string]string) (thingName string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -34,9 +35,15 @@ func (r *Registry) Register(certificateID string, wanted *iottemplate.Registrati
 			return "", err
 		}
 	}
-	status := c.Status
+	status, exclusive := c.Status, c.ExclusiveThing
 	if w := wanted.Certificate; w != nil {
+		exclusive = exclusive || w.ExclusiveThing
 		if status, err = w.Override.Apply(c.Status, w.Status); err != nil {
+			return "", err
+		}
+	}
+	if thing != nil {
+		if err := r.attachableLocked(thing.Name, c, exclusive); err != nil {
 			return "", err
 		}
 	}
@@ -45,17 +52,14 @@ func (r *Registry) Register(certificateID string, wanted *iottemplate.Registrati
 	}
 	if thing != nil {
 		thing.Parameters = maps.Clone(parameters)
-		thing.CertificateIDs = append(thing.CertificateIDs, c.ID)
+		thing.attach(c.ID)
 		r.things.put(thing)
 		c.ThingName = thing.Name
-	}
-	if w := wanted.Certificate; w != nil {
-		c.ExclusiveThing = w.ExclusiveThing
 	}
 	if r.rules.ActivationLag > 0 {
 		c.ConnectsFrom = r.now().Add(r.rules.ActivationLag)
 	}
-	c.Registered, c.Status = true, status
+	c.Registered, c.Status, c.ExclusiveThing = true, status, exclusive
 	r.keep(Change{Certificate: newCertificateChange(c), Thing: thing})
 	return c.ThingName, nil
 }

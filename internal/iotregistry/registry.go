@@ -129,8 +129,12 @@ func (r *Registry) expireLocked() {
 func (r *Registry) detachLocked() {
 	for _, d := range r.detachments.due(r.now()) {
 		var change Change
-		if c := r.certificates.byID[d.certificateID]; c != nil && d.policy != "" {
-			c.Policies = without(c.Policies, d.policy)
+		if c := r.certificates.byID[d.certificateID]; c != nil {
+			if d.policy != "" {
+				c.Policies = without(c.Policies, d.policy)
+			} else {
+				c.ExclusiveThing = false
+			}
 			change.Certificate = newCertificateChange(c)
 		}
 		if t := r.things.byName[d.thing]; t != nil {

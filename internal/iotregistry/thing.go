@@ -36,6 +36,13 @@ func (t *Thing) definition() iottemplate.Thing {
 	}
 }
 
+// attach adds a certificate, unless it is attached already.
+func (t *Thing) attach(certificateID string) {
+	if !slices.Contains(t.CertificateIDs, certificateID) {
+		t.CertificateIDs = append(slices.Clone(t.CertificateIDs), certificateID)
+	}
+}
+
 // things are the things of a Registry, whose mutex guards them.
 type things struct {
 	inOrder []*Thing // of their first registration
@@ -70,6 +77,14 @@ func (s *things) of(certificateID string) []*Thing {
 		}
 	}
 	return attached
+}
+
+// firstOf returns the first thing that a certificate is attached to, or nil.
+func (s *things) firstOf(certificateID string) *Thing {
+	if attached := s.of(certificateID); len(attached) > 0 {
+		return attached[0]
+	}
+	return nil
 }
 
 func (s *things) get(name string) (*Thing, error) {

@@ -66,7 +66,8 @@ func (s *Service) issueWith(provider Provider, request *x509.CertificateRequest)
 	if !samePublicKey(certificate, request) {
 		return iotregistry.Certificate{}, "", errors.New("it returned a certificate for another key")
 	}
-	return s.registry.Issue(certificate, newToken()), string(text), nil
+	issued, err := s.registry.Issue(certificate, newToken())
+	return issued, string(text), err
 }
 
 // CertificatePEM returns a certificate in PEM form.

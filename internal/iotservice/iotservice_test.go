@@ -273,6 +273,33 @@ func TestCertificateProvider(t *testing.T) {
 	assert.Equal(t, "AWS IoT Certificate", created.X509.Subject.CommonName, "the provider is for requests to sign only")
 }
 
+// A provider that keeps what it has signed must not give one certificate two ownership
+// tokens.
+func TestCertificateProviderThatRepeatsItself(t *testing.T) {
+	owner := testca.New("the owner's root")
+	var signed []byte
+	service, registry := withProvider(t, func(request *x509.CertificateRequest) ([]byte, error) {
+		if signed == nil {
+			certificate, err := owner.Issue("pump", testca.Validity{}, request.PublicKey)
+			if err != nil {
+				return nil, err
+			}
+			signed = []byte(iotservice.CertificatePEM(certificate))
+		}
+		return signed, nil
+	})
+	request := newCSR(t)
+	issued, _, rejection := service.CreateFromCSR(request)
+	require.Nil(t, rejection)
+	_, _, rejection = service.CreateFromCSR(request)
+	require.NotNil(t, rejection)
+	assert.Equal(t, 500, rejection.StatusCode)
+	assert.ErrorContains(t, rejection.Cause, "already registered")
+	assert.Equal(t, []iotregistry.Certificate{issued}, registry.Certificates())
+	_, err := registry.Redeem(issued.Token)
+	assert.NoError(t, err, "the first one is as it was")
+}
+
 func TestCertificateProviderThatFails(t *testing.T) {
 	owner := testca.New("the owner's root")
 	another := owner.Client("another", testca.Validity{}).Leaf

@@ -79,5 +79,5 @@ func (s *Service) issue(public crypto.PublicKey) (iotregistry.Certificate, error
 	if err != nil {
 		return iotregistry.Certificate{}, err
 	}
-	return s.registry.Issue(certificate, newToken()), nil
+	return s.registry.Issue(certificate, newToken())
 }

@@ -39,9 +39,10 @@ var flows = []struct {
 }
 
 // BenchmarkProvision provisions a device by each flow, against an endpoint in
-// another process that sends as much as AWS IoT does. It reports the round trips from the dial to the credentials, as in
-// TestRoundTrips; the bytes that the device sends (up) and receives (down), in TCP
-// (wire) and inside TLS (mqtt); and the allocations of the device alone.
+// another process that sends as much as AWS IoT does. It reports the round trips from
+// the dial to the credentials, as in TestRoundTrips; the bytes that the device sends
+// (up) and receives (down), in TCP (wire) and inside TLS (mqtt); and the allocations of
+// the device alone.
 func BenchmarkProvision(b *testing.B) {
 	process := startServerProcess(b)
 	for _, flow := range flows {

@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -78,6 +79,87 @@ func TestActivationThatOutlastsTheStep(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, early.CertificateID, late.CertificateID)
 		assert.Len(t, server.Certificates(), 1)
+	})
+}
+
+// A lag that outlasts the step of a renewal leaves the device its old credentials, and the
+// next Renew goes on with the certificate that AWS has made.
+func TestRenewalWhoseActivationOutlastsTheStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.ActivationLag = 3 * time.Minute })
+		dial := fleetprov.WithDialer(listener.Dial)
+		store := provtest.NewMemStore()
+		old, err := provtest.NewProvisioner(t, server, dial).Ensure(t.Context(), store, serial)
+		require.NoError(t, err)
+		<-time.After(3 * time.Minute)
+
+		identity, err := old.Identity()
+		require.NoError(t, err)
+		renewer, err := fleetprov.New(server.Endpoint(), provtest.Template, identity, dial, provtest.OneAttempt)
+		require.NoError(t, err)
+		early, err := renewer.Renew(t.Context(), store, serial)
+		var failure *fleetprov.Error
+		require.ErrorAs(t, err, &failure)
+		assert.Equal(t, fleetprov.OpVerify, failure.Op)
+		assert.ErrorIs(t, err, fleetprov.ErrClosedOnConnect)
+		assert.True(t, fleetprov.Retryable(err))
+		require.NotNil(t, early)
+		stored, err := fleetprov.LoadCredentials(t.Context(), store)
+		require.NoError(t, err)
+		assert.Equal(t, old, stored)
+		<-time.After(10 * time.Second) // what connections under one client id are apart
+		assertConnectsOver(t, listener.Dial, server, stored)
+
+		<-time.After(3 * time.Minute)
+		late, err := renewer.Renew(t.Context(), store, serial)
+		require.NoError(t, err)
+		assert.Equal(t, early.CertificateID, late.CertificateID)
+		assert.Equal(t, old.CertificateID, late.PreviousCertificateID)
+		assert.Empty(t, late.AbandonedCertificateIDs)
+		assert.Len(t, server.Certificates(), 2)
+		assert.Equal(t, 2, count(server, fleetprovtest.OpRegisterThing))
+		assert.ElementsMatch(t, []string{"credentials.pem", "previous.pem"}, store.Names())
+		<-time.After(10 * time.Second)
+		assertConnectsOver(t, listener.Dial, server, late)
+	})
+}
+
+// A Manager whose renewal meets such a lag goes on with the old certificate, and renews
+// with the one that AWS has made.
+func TestManagersRenewalWhoseActivationOutlastsTheStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManagerFor(t, func(s *fleetprovtest.Server) { s.ActivationLag = 3 * time.Minute })
+		first, err := m.Credentials(t.Context())
+		require.NoError(t, err)
+		after(3 * time.Minute)
+
+		var connected []string // by each session, the ids of its certificate
+		r := m.start(t, func(ctx context.Context, c *fleetprov.Credentials) error {
+			select {
+			case <-time.After(10 * time.Second): // what connections under one client id are apart
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			assertConnectsOver(t, m.dial, m.server, c)
+			connected = append(connected, c.CertificateID)
+			return sitting(ctx, c)
+		})
+		after(time.Hour)
+		m.RequestRenewal()
+		after(time.Minute)
+		assert.Equal(t, []string{first.CertificateID, first.CertificateID}, connected, "it works on with what it had")
+		after(2 * time.Hour)
+		r.stop(t)
+
+		require.Len(t, m.server.Certificates(), 2)
+		renewed := m.server.Certificates()[1].ID
+		assert.Equal(t, []string{first.CertificateID, first.CertificateID, renewed}, connected)
+		assert.Equal(t, 2, count(m.server, fleetprovtest.OpRegisterThing))
+		assert.Equal(t, 1, m.claims)
+		last := r.sessions()[2]
+		assert.Equal(t, first.CertificateID, last.PreviousCertificateID)
+		assert.Empty(t, last.AbandonedCertificateIDs)
+		assert.ElementsMatch(t, []string{"credentials.pem", "previous.pem"}, m.store.Names())
 	})
 }
 

@@ -2,11 +2,14 @@ package flow_test
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"net"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -26,11 +29,26 @@ import (
 // the TLS configuration, publishes, and receives what it published.
 func assertConnects(t *testing.T, server *fleetprovtest.Server, credentials *fleetprov.Credentials) {
 	t.Helper()
+	assertConnectsOver(t, new(net.Dialer).DialContext, server, credentials)
+}
+
+// dialer opens a connection.
+type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// assertConnectsOver is assertConnects for a server that dial reaches.
+func assertConnectsOver(t *testing.T, dial dialer, server *fleetprovtest.Server, credentials *fleetprov.Credentials) {
+	t.Helper()
 	config, err := credentials.TLSConfig()
 	require.NoError(t, err)
 	client := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("ssl://" + server.Endpoint()).
-		SetTLSConfig(config).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			raw, err := dial(t.Context(), "tcp", server.Endpoint())
+			if err != nil {
+				return nil, err
+			}
+			return tls.Client(raw, config), nil
+		}).
 		SetClientID(credentials.ThingName).
 		SetAutoReconnect(false).
 		SetProtocolVersion(4))

@@ -32,7 +32,13 @@ type managed struct {
 // are good for thirty days.
 func newManager(t *testing.T, opts ...fleetprov.Option) *managed {
 	t.Helper()
-	server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.CertificateValidity = 30 * day })
+	return newManagerFor(t, func(*fleetprovtest.Server) {}, opts...)
+}
+
+// newManagerFor is newManager with another configuration of the server.
+func newManagerFor(t *testing.T, configure func(*fleetprovtest.Server), opts ...fleetprov.Option) *managed {
+	t.Helper()
+	server, listener := provtest.NewPipeServer(t, func(s *fleetprovtest.Server) { s.CertificateValidity = 30 * day }, configure)
 	m := &managed{server: server, store: provtest.NewMemStore(), dial: listener.Dial}
 	m.Manager = &fleetprov.Manager{
 		Endpoint: server.Endpoint(),
