@@ -40,10 +40,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer end()
 	manager.Options = []fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithLogger(slog.Default()), fleetprov.WithPipelining()}
-	if err := run(ctx, manager, os.Stdout); ctx.Err() == nil {
-		log.Print(err)
+	err = run(ctx, manager, os.Stdout)
+	end()
+	if ctx.Err() == nil {
+		log.Fatal(err)
 	}
 }
 

@@ -92,6 +92,25 @@ func TestPagesNameWhatExists(t *testing.T) {
 	}
 }
 
+func TestPagesNameFilesThatExist(t *testing.T) {
+	exists := map[string]bool{}
+	err := filepath.WalkDir(provtest.Root(t), func(_ string, entry os.DirEntry, err error) error {
+		if err == nil {
+			exists[entry.Name()] = true
+		}
+		return err
+	})
+	require.NoError(t, err)
+	var found int
+	for _, page := range pages(t) {
+		for _, file := range regexp.MustCompile(`(?m)\b(\w+\.go)(?:[^.\w]|$)`).FindAllStringSubmatch(read(t, page), -1) {
+			assert.True(t, exists[file[1]], "%s: %s", page, file[1])
+			found++
+		}
+	}
+	assert.Greater(t, found, 10)
+}
+
 // isForeign holds the names of crypto/tls that pages use without their package.
 var isForeign = map[string]bool{"InsecureSkipVerify": true, "CurvePreferences": true, "RootCAs": true, "PrivateKey": true}
 
