@@ -24,7 +24,8 @@ type Loop struct {
 	Refused time.Duration
 
 	// Keep writes down, for the next run, how long the service has refused this
-	// device. It is called every three minutes at most. Nil: nothing is written.
+	// device. It is called soon after the first failure, and after that every three
+	// minutes at most. Nil: nothing is written.
 	Keep func(ctx context.Context, refused time.Duration)
 }
 
@@ -89,12 +90,17 @@ type record struct {
 	written time.Time // zero: by a run before this one
 }
 
-// next returns what to write down before a wait, and whether to write: only if it is a
-// minute more than before, and three minutes after the last time. Up to a minute of
-// the wait is in it. So the record of a device that restarts every minute grows, too.
+// next returns what to write down before a wait, and whether to write. A run writes as
+// soon as it has five seconds to add, since it may be cut off at any moment; and after
+// that when it has another minute, and three minutes after the last time. Up to a minute
+// of the wait is in it. So the record of a device that restarts every minute grows, too.
 func (r *record) next(t Tally, wait time.Duration) (refused time.Duration, due bool) {
 	refused = t.Refused() + min(wait, time.Minute)
-	if !t.reached || refused < r.refused+time.Minute || !r.written.IsZero() && time.Since(r.written) < 3*time.Minute {
+	least := time.Minute
+	if r.written.IsZero() {
+		least = 5 * time.Second
+	}
+	if !t.reached || refused < r.refused+least || !r.written.IsZero() && time.Since(r.written) < 3*time.Minute {
 		return 0, false
 	}
 	r.refused, r.written = refused, time.Now()
