@@ -39,7 +39,9 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // the network. Sound are credentials that can be read, whose key belongs to the
 // certificate, and that have not expired. Those that have, by the device's clock, are
 // replaced by new ones if one attempt can get them, and returned with the error
-// otherwise: the clock may be what is wrong.
+// otherwise: the clock may be what is wrong. After an attempt that AWS IoT refused, the
+// next comes when [WithBackoff] says; until then they are returned at once, with the
+// error of that one.
 //
 // To get new ones, Ensure locks the store if it is a [Locker], proves with a file of
 // 16 kB that it can be written to before AWS makes anything, and provisions as
@@ -68,6 +70,12 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // where there are expired credentials to boot with; otherwise it takes until ctx ends. When ctx ends, what is being written after AWS has given
 // something gets two seconds more. That holds also for a store that hangs and does not
 // watch its context: see [Store] for what is left behind then.
+//
+// A run may end before the wait that [WithBackoff] asks for after a refusal by AWS IoT:
+// when ctx does, or with [WithMaxAttempts]. The Provisioner remembers it, and the next
+// run waits first for what is left of it, or until its ctx ends. So a program that calls
+// Ensure again and again keeps its Provisioner: one that was just made knows only how
+// long AWS IoT has refused the device, from the journal.
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
@@ -193,6 +201,9 @@ func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pen
 	if file := k.run.p.unwritten.Renewed(found.id()); file != nil {
 		c := newCredentials(file)
 		return c, k.put(ctx, found, c)
+	}
+	if err := found.notDue(k.run.p.past); err != nil {
+		return found.credentials, err
 	}
 	k.run.once = true
 	c, failed := k.provision(ctx, pending, found)
@@ -426,6 +437,10 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 		if err := k.goOn(pending); err != nil {
 			return nil, err
 		}
+	}
+	// Before the store is written to, which many short runs would wear out.
+	if err := k.run.p.past.Serve(ctx, k.run.waiting); err != nil {
+		return nil, k.run.steps.interrupted(err)
 	}
 	label, err := k.hardware.labelFor(ctx, found, pending.KeyLabel)
 	if err != nil {

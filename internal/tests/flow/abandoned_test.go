@@ -43,12 +43,13 @@ func issued(server *fleetprovtest.Server) (ids []string) {
 }
 
 // cut runs a job and ends it at its first failure that it would try again, as a power
-// cut would.
+// cut would that lasts until the device need not wait any more.
 func cut(t *testing.T, run func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	require.ErrorIs(t, run(ctx), context.DeadlineExceeded)
+	<-time.After(time.Minute)
 }
 
 // Who starts over although a certificate may be active names it.
