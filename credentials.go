@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/iotendpoint"
 	"github.com/fleetprov/fleetprov/internal/keys"
@@ -271,6 +273,17 @@ func (s *stored) lack() string {
 	default:
 		return "the stored credentials have not been verified yet"
 	}
+}
+
+// notDue is the error of credentials that have expired and that the claim is not to
+// replace yet, after a failure a while ago; otherwise it is nil.
+func (s *stored) notDue(past *backoff.Past) error {
+	wait, last := past.Left()
+	if !s.expired || wait <= 0 {
+		return nil
+	}
+	failure := last.(*Error) // as every failure of an attempt
+	return &Error{Op: failure.Op, CertificateID: s.id(), Err: fmt.Errorf("%s, and others are not asked for again before %v from now: %w", s.lack(), wait.Round(time.Second), failure.Err)}
 }
 
 // id is the id of the stored certificate, if it can be read.

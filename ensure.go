@@ -70,6 +70,10 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // more. That holds also for a store that hangs and does not watch its context: see
 // [Store] for what is left behind then.
 //
+// A run may end before the wait that [WithBackoff] asks for: when ctx does, or with
+// [WithMaxAttempts]. A program that calls Ensure again waits for it;
+// [Manager.Credentials] does so by itself.
+//
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
 	if err := p.check(); err != nil {
@@ -194,6 +198,9 @@ func (k *keeper) replace(ctx context.Context, found stored, pending *journal.Pen
 	if file := k.run.p.unwritten.Renewed(found.id()); file != nil {
 		c := newCredentials(file)
 		return c, k.put(ctx, found, c)
+	}
+	if err := found.notDue(k.run.p.past); err != nil {
+		return found.credentials, err
 	}
 	k.run.once = true
 	c, failed := k.provision(ctx, pending, found)
@@ -431,6 +438,10 @@ func (k *keeper) provision(ctx context.Context, pending *journal.Pending, found 
 		if err := k.goOn(pending); err != nil {
 			return nil, err
 		}
+	}
+	// Before the store is written to, which many short runs would wear out.
+	if err := k.run.p.past.Serve(ctx, k.run.waiting); err != nil {
+		return nil, k.run.steps.interrupted(err)
 	}
 	label, err := k.hardware.labelFor(ctx, found, pending.KeyLabel)
 	if err != nil {

@@ -104,9 +104,10 @@ func isRefused(err error) bool {
 }
 
 // isRefusedByServer reports whether a connection failed because the server did not want
-// it. AWS IoT closes it without a word where a certificate is unknown or not active.
+// it. AWS IoT closes it without a word where a certificate is unknown or not active. A
+// connection that broke in another way says nothing of the certificate.
 func isRefusedByServer(err error) bool {
-	return errors.Is(err, ErrNotAuthorized) || errors.Is(err, ErrConnectionLost)
+	return errors.Is(err, ErrNotAuthorized) || errors.Is(err, ErrClosedOnConnect)
 }
 
 // minMasked is how long a parameter's value is that is masked, in bytes. A shorter one

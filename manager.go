@@ -51,6 +51,7 @@ type Manager struct {
 
 	requests  renewal.Requests[*Credentials] // which Run serves
 	unwritten journal.Unwritten              // the Provisioners' of every renewal
+	past      backoff.Past                   // of the runs with the claim
 
 	mu        sync.Mutex    // guards what follows
 	connected time.Time     // when the device last connected under its thing name
@@ -63,7 +64,8 @@ type renewed = renewal.Result[*Credentials]
 // Credentials returns the device's credentials: those in Store, at once and offline, or
 // else new ones, for which it asks Claim and provisions the device as
 // [Provisioner.Ensure] does. Credentials that have expired by the device's clock are
-// replaced by new ones, or returned together with the error.
+// replaced by new ones, or returned together with the error. What a call with a short
+// ctx does not wait after a refusal by AWS IoT, the next one waits.
 //
 // With nothing stored and no claim, because Claim is nil or its error wraps
 // [fs.ErrNotExist], it fails with an error that says both and wraps fs.ErrNotExist.
@@ -139,6 +141,9 @@ func (m *Manager) stored(ctx context.Context) (stored, error) {
 // provision asks for the claim, and gets credentials in the place of those that were
 // found, if any.
 func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, error) {
+	if err := found.notDue(&m.past); err != nil {
+		return found.credentials, err
+	}
 	claim, err := m.claim(ctx, found)
 	if err != nil {
 		return found.credentials, &Error{Op: OpPrepare, CertificateID: found.id(), Err: fmt.Errorf("%s, and %w", found.lack(), err)}
@@ -147,7 +152,7 @@ func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, er
 	if err != nil {
 		return found.credentials, err
 	}
-	p.unwritten = &m.unwritten
+	p.unwritten, p.past = &m.unwritten, &m.past
 	c, err := p.Ensure(ctx, m.Store, m.Parameters)
 	if c == nil {
 		c = found.credentials
@@ -279,7 +284,8 @@ func (m *Manager) RequestRenewal() { m.requests.Ask(nil) }
 // Before each session the store is read again: another process may have renewed. If it
 // cannot be read, or is empty, the device works with the credentials it had.
 // Credentials that have expired by the device's clock, and cannot be replaced, are used
-// all the same, since the clock may be wrong. A device whose certificate AWS refuses
+// all the same, since the clock may be wrong; the claim is tried again between sessions,
+// as far apart as [WithBackoff] says. A device whose certificate AWS refuses
 // goes on trying; it never falls back to the claim by itself.
 //
 // Run returns when ctx ends, with its error; when New would refuse the settings; when

@@ -206,7 +206,8 @@ func WithStepTimeout(d time.Duration) Option {
 }
 
 // WithMaxAttempts bounds how often provisioning is tried before its failure is
-// returned; 0 means until the context ends. Default: 0.
+// returned; 0 means until the context ends. The wait after the last one is left to the
+// program, or to a [Manager]. Default: 0.
 func WithMaxAttempts(n int) Option {
 	return func(o *options) { o.maxAttempts = n }
 }

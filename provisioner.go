@@ -54,6 +54,7 @@ type Provisioner struct {
 
 	unwritten *journal.Unwritten // renewed credentials that no store holds
 	renews    string             // the certificate that a Manager renews; "": the one in the store
+	past      *backoff.Past      // of a Manager's runs with the claim; nil: none is remembered
 }
 
 // New returns a Provisioner that presents claim to endpoint, which is host or
@@ -210,10 +211,11 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 		Waiting:     r.waiting,
 	}
 	if r.journal != nil {
-		loop.Refused, loop.Keep = r.gained.refusedFor, r.journal.refusedFor
+		loop.Refused, loop.Keep, loop.Past = r.gained.refusedFor, r.journal.refusedFor, r.p.past
 	}
-	if r.once {
-		loop.MaxAttempts, loop.Refused = 1, 0 // there is something to boot with
+	if r.once { // there is something to boot with
+		loop.MaxAttempts, loop.AtOnce = 1, true
+		loop.Retry = func(error) bool { return true } // by a later run, whatever it was
 	}
 	var credentials *Credentials
 	err := loop.Run(ctx, func(ctx context.Context, number int) (done bool, err error) {

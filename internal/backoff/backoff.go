@@ -29,7 +29,9 @@
 // after an hour.
 //
 // A device that is restarted goes on with the t that [Loop.Keep] wrote down, and
-// makes its first attempt within a tenth of it, and within three minutes.
+// makes its first attempt within a tenth of it, and within three minutes. A run that
+// ends before its last wait is over leaves the rest to the next one in the process, in
+// a [Past].
 //
 // No wall clock has a part in any of this.
 //

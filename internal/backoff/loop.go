@@ -23,8 +23,16 @@ type Loop struct {
 	// Refused is what Keep was last given by a run that was cut off, or zero.
 	Refused time.Duration
 
+	// AtOnce leaves out the wait before the first attempt.
+	AtOnce bool
+
+	// Past is what the run goes on from, and adds to. What is left of the last wait in
+	// it is for the caller to serve. Nil: nothing is remembered.
+	Past *Past
+
 	// Keep writes down, for the next run, how long the service has refused this
-	// device. It is called every three minutes at most. Nil: nothing is written.
+	// device. It is called soon after the first failure, and after that every three
+	// minutes at most. Nil: nothing is written.
 	Keep func(ctx context.Context, refused time.Duration)
 }
 
@@ -44,19 +52,25 @@ func (i *Interrupted) Unwrap() error { return i.Reason }
 // a failure, the error is an [*Interrupted]. If ctx has a deadline before the next
 // attempt, Run returns at once.
 func (l *Loop) Run(ctx context.Context, attempt func(ctx context.Context, number int) (done bool, err error)) error {
-	tally, kept := Resumed(l.Refused), record{refused: l.Refused}
-	failed := time.Now() // when the last attempt did
-	l.restart(ctx, l.Policy.First(tally, rand.Float64()))
+	tally, failed, resumed := l.Past.resume() // failed is when the last attempt did
+	if !resumed {
+		tally = Resumed(l.Refused)
+	}
+	kept := record{refused: l.Refused}
+	if !resumed && !l.AtOnce {
+		l.restart(ctx, l.Policy.First(tally, rand.Float64()))
+	}
 	began := time.Now()
 	var last error
 	for number := 1; ; number++ {
 		done, err := attempt(ctx, number)
 		switch {
 		case done:
+			l.Past.forget()
 			return err
 		case ctx.Err() != nil && last != nil:
 			return &Interrupted{Reason: err, Last: last}
-		case ctx.Err() != nil, number == l.MaxAttempts, !l.Retry(err):
+		case ctx.Err() != nil, !l.Retry(err):
 			return err
 		}
 		tally.Failed(l.Reached(), time.Since(failed))
@@ -64,6 +78,10 @@ func (l *Loop) Run(ctx context.Context, attempt func(ctx context.Context, number
 		wait := l.Policy.Wait(tally, l.Certified(), rand.Float64())
 		if refused, due := kept.next(tally, wait); due && l.Keep != nil {
 			l.Keep(ctx, refused)
+		}
+		l.Past.note(tally, wait, err)
+		if number == l.MaxAttempts {
+			return err
 		}
 		if reason := l.wait(ctx, err, time.Since(began), wait); reason != nil {
 			return &Interrupted{Reason: reason, Last: err}
@@ -89,12 +107,17 @@ type record struct {
 	written time.Time // zero: by a run before this one
 }
 
-// next returns what to write down before a wait, and whether to write: only if it is a
-// minute more than before, and three minutes after the last time. Up to a minute of
-// the wait is in it. So the record of a device that restarts every minute grows, too.
+// next returns what to write down before a wait, and whether to write. A run writes as
+// soon as it has five seconds to add, since it may be cut off at any moment; and after
+// that when it has another minute, and three minutes after the last time. Up to a minute
+// of the wait is in it. So the record of a device that restarts every minute grows, too.
 func (r *record) next(t Tally, wait time.Duration) (refused time.Duration, due bool) {
 	refused = t.Refused() + min(wait, time.Minute)
-	if !t.reached || refused < r.refused+time.Minute || !r.written.IsZero() && time.Since(r.written) < 3*time.Minute {
+	least := time.Minute
+	if r.written.IsZero() {
+		least = 5 * time.Second
+	}
+	if !t.reached || refused < r.refused+least || !r.written.IsZero() && time.Since(r.written) < 3*time.Minute {
 		return 0, false
 	}
 	r.refused, r.written = refused, time.Now()
@@ -108,6 +131,11 @@ func (l *Loop) wait(ctx context.Context, failed error, elapsed, wait time.Durati
 	if err := l.Waiting(ctx, failed, elapsed, wait); err != nil {
 		return err
 	}
+	return sleep(ctx, wait)
+}
+
+// sleep is [Sleep] with the error of ctx, and its cause.
+func sleep(ctx context.Context, wait time.Duration) error {
 	if !Sleep(ctx, wait) {
 		if cause := context.Cause(ctx); !errors.Is(ctx.Err(), cause) {
 			return fmt.Errorf("%w: %w", ctx.Err(), cause)

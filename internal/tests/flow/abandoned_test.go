@@ -43,12 +43,13 @@ func issued(server *fleetprovtest.Server) (ids []string) {
 }
 
 // cut runs a job and ends it at its first failure that it would try again, as a power
-// cut would.
+// cut would that lasts until the device need not wait any more.
 func cut(t *testing.T, run func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	require.ErrorIs(t, run(ctx), context.DeadlineExceeded)
+	<-time.After(time.Minute)
 }
 
 // Who starts over although a certificate may be active names it.
@@ -479,24 +480,36 @@ func TestARenewalThatAWSRefusesIsGivenUp(t *testing.T) {
 
 // A network that fails in that moment says nothing of the certificate.
 func TestARenewalIsNotGivenUpForANetworkThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, _, store, _ := renewing(t)
-		register(server, tokenRefused) // the next attempt hears it again
-		dials := 0
-		provisioner := provtest.NewProvisioner(t, server, fleetprov.WithLogger(nil), fleetprov.WithStepTimeout(5*time.Second),
-			fleetprov.WithDialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+	for name, fails := range map[string]func(*fleetprovtest.Server) fleetprov.Option{
+		"nothing is dialled": func(server *fleetprovtest.Server) fleetprov.Option {
+			dials := 0
+			return fleetprov.WithDialer(func(ctx context.Context, network, address string) (net.Conn, error) {
 				if dials++; dials > 1 && dials < 5 {
 					return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
 				}
 				return server.Listener.(*fleetprovtest.PipeListener).Dial(ctx, network, address)
-			}))
-		renewed, err := provisioner.Renew(t.Context(), store, renewalParameters)
-		require.NoError(t, err)
-		assert.Greater(t, dials, 5)
-		require.Len(t, issued(server), 2)
-		assert.Equal(t, issued(server)[1], renewed.CertificateID)
-		assert.Empty(t, renewed.AbandonedCertificateIDs)
-	})
+			})
+		},
+		"the connection breaks in the answer to CONNECT": func(server *fleetprovtest.Server) fleetprov.Option {
+			server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{}) // the claim's
+			server.Inject(fleetprovtest.OpConnect, fleetprovtest.Fault{Raw: []byte{0x20}, Disconnect: true})
+			return dialPipes(server)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, _, store, _ := renewing(t)
+				register(server, tokenRefused) // the next attempt hears it again
+				provisioner := provtest.NewProvisioner(t, server, fleetprov.WithLogger(nil), fleetprov.WithStepTimeout(5*time.Second), fails(server))
+				renewed, err := provisioner.Renew(t.Context(), store, renewalParameters)
+				require.NoError(t, err)
+				assert.Equal(t, 4, count(server, fleetprovtest.OpRegisterThing), "the first two, and two that were refused")
+				require.Len(t, issued(server), 2)
+				assert.Equal(t, issued(server)[1], renewed.CertificateID)
+				assert.Empty(t, renewed.AbandonedCertificateIDs)
+			})
+		})
+	}
 }
 
 // The same when the caller's context ends there.

@@ -303,42 +303,50 @@ func TestTheJournalIsWrittenOncePerPhase(t *testing.T) {
 		}
 		_, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
-		assert.Equal(t, []string{"pending.pem", "pending.pem", "pending.pem", "credentials.pem"}, writes, "the proof, created, accepted, and the credentials")
+		assert.Equal(t, []string{"pending.pem", "pending.pem", "pending.pem", "pending.pem", "credentials.pem"}, writes,
+			"the proof, created, once how long AWS has refused, accepted, and the credentials")
 	})
 }
 
-// A watchdog that restarts the device every minute does not make it try twice a minute:
-// the store holds how long AWS IoT has refused it.
-func TestADeviceThatRestartsEveryMinuteWaitsAllTheSame(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t, fleetprov.WithLogger(nil))
-		for range 1000 {
-			server.Inject(fleetprovtest.OpCreateKeysAndCertificate, throttled)
-		}
-		store := provtest.NewMemStore()
-		writes := 0
-		store.Fail = func(op, name string) error {
-			if op == "put" {
-				writes++
-			}
-			return nil
-		}
-		connections := func() int { return count(server, fleetprovtest.OpConnect) }
-		var inTheFirstTen int
-		for minute := range 120 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			_, err := provisioner.Ensure(ctx, store, nil)
-			require.Error(t, err)
-			<-ctx.Done()
-			cancel()
-			if minute == 9 {
-				inTheFirstTen = connections()
-			}
-		}
-		assert.Less(t, (connections()-inTheFirstTen)/11, inTheFirstTen, "ten minutes of the rest bring fewer than the first ten")
-		assert.LessOrEqual(t, connections(), 160)
-		assert.LessOrEqual(t, writes, 2*120, "one proof a run, and at most one more")
-	})
+// A watchdog that restarts the device every minute, or sooner, does not make it try at
+// each start: the store holds how long AWS IoT has refused it.
+func TestADeviceThatRestartsAgainAndAgainWaitsAllTheSame(t *testing.T) {
+	for _, life := range []time.Duration{20 * time.Second, 30 * time.Second, 45 * time.Second, time.Minute} {
+		t.Run(life.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, listener := provtest.NewPipeServer(t)
+				for range 1000 {
+					server.Inject(fleetprovtest.OpCreateKeysAndCertificate, throttled)
+				}
+				store := provtest.NewMemStore()
+				writes := 0
+				store.Fail = func(op, name string) error {
+					if op == "put" {
+						writes++
+					}
+					return nil
+				}
+				connections := func() int { return count(server, fleetprovtest.OpConnect) }
+				const hours = 3
+				perHour := int(time.Hour / life)
+				var earlier int
+				for boot := range hours * perHour {
+					if boot == (hours-1)*perHour {
+						earlier = connections()
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(life, cancel)
+					restarted := provtest.NewProvisioner(t, server, fleetprov.WithDialer(listener.Dial), fleetprov.WithLogger(nil))
+					_, err := restarted.Ensure(ctx, store, nil)
+					require.Error(t, err)
+					<-ctx.Done()
+				}
+				t.Logf("%d connections in the last hour, %d before", connections()-earlier, earlier)
+				assert.Less(t, connections()-earlier, 50)
+				assert.LessOrEqual(t, writes, 2*hours*perHour, "one proof a run, and at most one more")
+			})
+		})
+	}
 }
 
 // The clock may have jumped back since: any 400 starts over then.

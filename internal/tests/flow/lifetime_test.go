@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -174,7 +175,8 @@ func TestExpiredCredentialsAreReplaced(t *testing.T) {
 // Without a claim that is good, expired credentials stay where they are.
 func TestExpiredCredentialsThatNothingCanReplace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, provisioner := provtest.OnPipes(t)
+		server, listener := provtest.NewTimelessServer(t)
+		provisioner := provtest.NewProvisioner(t, server, fleetprov.WithDialer(listener.Dial))
 		store := provtest.NewMemStore()
 		first, err := provisioner.Ensure(t.Context(), store, nil)
 		require.NoError(t, err)
@@ -413,12 +415,25 @@ func TestAnExpiredRenewalInTheJournal(t *testing.T) {
 		store.Files["pending.pem"] = journal
 		<-time.After(time.Minute)
 
-		credentials, err := provtest.NewProvisioner(t, server, unplugged, provtest.OneAttempt).Renew(t.Context(), store, renewalParameters)
-		require.ErrorIs(t, err, syscall.ENETUNREACH)
-		assertOp(t, fleetprovtest.Op(fleetprov.OpVerify), err)
-		assert.ErrorContains(t, err, "(certificate of another time)")
-		assert.Equal(t, "of another time", credentials.CertificateID)
-		assert.Equal(t, journal, store.Files["pending.pem"])
+		broken := fleetprov.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			return client, server.Close()
+		})
+		for _, test := range []struct {
+			dialer fleetprov.Option
+			is     error
+		}{
+			{unplugged, syscall.ENETUNREACH},
+			{broken, fleetprov.ErrConnectionLost},
+		} {
+			credentials, err := provtest.NewProvisioner(t, server, test.dialer, fleetprov.WithStepTimeout(5*time.Second), provtest.OneAttempt).Renew(t.Context(), store, renewalParameters)
+			require.ErrorIs(t, err, test.is)
+			require.NotNil(t, credentials)
+			assertOp(t, fleetprovtest.Op(fleetprov.OpVerify), err)
+			assert.ErrorContains(t, err, "(certificate of another time)")
+			assert.Equal(t, "of another time", credentials.CertificateID)
+			assert.Equal(t, journal, store.Files["pending.pem"])
+		}
 
 		renewed, err := provisioner.Renew(t.Context(), store, renewalParameters)
 		require.NoError(t, err)

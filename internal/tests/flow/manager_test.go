@@ -141,6 +141,14 @@ func TestManagerReplacesExpiredCredentials(t *testing.T) {
 		require.NotNil(t, c, "the clock may be what is wrong")
 		assert.Equal(t, "of another time", c.CertificateID)
 
+		again, err := m.Credentials(t.Context())
+		assert.ErrorIs(t, err, fleetprov.ErrConnectionLost)
+		assertOp(t, fleetprovtest.OpConnect, err)
+		assert.ErrorContains(t, err, "the stored credentials have expired by this clock, and others are not asked for again before ")
+		assert.Equal(t, c, again)
+		assert.Equal(t, 1, m.claims, "the claim is not opened for nothing")
+
+		<-time.After(6 * time.Second)
 		c, err = m.Credentials(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, m.server.Certificates()[0].ID, c.CertificateID)

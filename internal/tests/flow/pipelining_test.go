@@ -252,6 +252,7 @@ func TestResumedRegistrationIsNotPipelined(t *testing.T) {
 		server, provisioner := provtest.OnPipes(t, pipelined)
 		store := provtest.NewMemStore()
 		interrupted(t, server, provisioner, store)
+		<-time.After(time.Minute) // the wait that it owes
 		before := len(server.Requests())
 		server.Inject(opSubscribe, fleetprovtest.Fault{Delay: time.Second})
 		began := time.Now()

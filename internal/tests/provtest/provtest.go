@@ -41,6 +41,14 @@ const endOfTime = 2 * 365 * 24 * time.Hour
 // two years of its time fails.
 func NewPipeServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
 	t.Helper()
+	overdue := time.AfterFunc(endOfTime, func() { panic(t.Name() + " does not end") })
+	t.Cleanup(func() { overdue.Stop() })
+	return NewTimelessServer(t, configure...)
+}
+
+// NewTimelessServer is [NewPipeServer] for a test that takes decades of its time.
+func NewTimelessServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fleetprovtest.Server, *fleetprovtest.PipeListener) {
+	t.Helper()
 	server := fleetprovtest.NewUnstartedServer()
 	server.Listener.Close()
 	listener := fleetprovtest.NewPipeListener()
@@ -50,8 +58,6 @@ func NewPipeServer(t testing.TB, configure ...func(*fleetprovtest.Server)) (*fle
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	overdue := time.AfterFunc(endOfTime, func() { panic(t.Name() + " does not end") })
-	t.Cleanup(func() { overdue.Stop() })
 	return server, listener
 }
 
