@@ -13,7 +13,6 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
-	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // refusals are the dials of a device whose every connection is taken and closed.
