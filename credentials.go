@@ -282,8 +282,11 @@ func (s *stored) notDue(past *backoff.Past) error {
 	if !s.expired || wait <= 0 {
 		return nil
 	}
-	failure := last.(*Error) // as every failure of an attempt
-	return &Error{Op: failure.Op, CertificateID: s.id(), Err: fmt.Errorf("%s, and others are not asked for again before %v from now: %w", s.lack(), wait.Round(time.Second), failure.Err)}
+	op := OpPrepare
+	if failure := new(Error); errors.As(last, &failure) {
+		op, last = failure.Op, failure.Err
+	}
+	return &Error{Op: op, CertificateID: s.id(), Err: fmt.Errorf("%s, and others are asked for again in %v at the earliest: %w", s.lack(), wait.Round(time.Second), last)}
 }
 
 // id is the id of the stored certificate, if it can be read.

@@ -144,7 +144,7 @@ func TestManagerReplacesExpiredCredentials(t *testing.T) {
 		again, err := m.Credentials(t.Context())
 		assert.ErrorIs(t, err, fleetprov.ErrConnectionLost)
 		assertOp(t, fleetprovtest.OpConnect, err)
-		assert.ErrorContains(t, err, "the stored credentials have expired by this clock, and others are not asked for again before ")
+		assert.ErrorContains(t, err, "the stored credentials have expired by this clock, and others are asked for again in ")
 		assert.Equal(t, c, again)
 		assert.Equal(t, 1, m.claims, "the claim is not opened for nothing")
 
