@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func retire(flags *flag.FlagSet) action {
 	flags.BoolVar(&remove, "delete", false, "delete certificates that are inactive: those given, or all of the fleet's devices")
 	flags.BoolVar(&dryRun, "dry-run", false, "say what is to be done, and do nothing")
 	return func(ctx context.Context, t terminal, arguments []string) error {
-		ids, err := readIDs(t.in, arguments)
+		ids, err := readIDs(ctx, t.in, arguments)
 		if err != nil {
 			return err
 		}
@@ -55,10 +56,13 @@ func planRetirement(ctx context.Context, a *operator.Account, f operator.Fleet, 
 }
 
 // readIDs takes - for what is on the standard input, divided by white space.
-func readIDs(in io.Reader, arguments []string) ([]string, error) {
+func readIDs(ctx context.Context, in io.Reader, arguments []string) ([]string, error) {
 	if !slices.Equal(arguments, []string{"-"}) {
 		return arguments, nil
 	}
-	data, err := io.ReadAll(in)
-	return strings.Fields(string(data)), err
+	data, err := reading(ctx, func() ([]byte, error) { return io.ReadAll(in) })
+	if err != nil {
+		return nil, fmt.Errorf("reading the ids of certificates: %w", err)
+	}
+	return strings.Fields(string(data)), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 
@@ -46,8 +45,10 @@ func teardown(flags *flag.FlagSet) action {
 		case len(plan.Steps) == 0:
 			fmt.Fprintln(t.out, "there is nothing to remove")
 			return nil
-		case !yes && !ask(t, "This cannot be undone.", a.ID()):
-			return errors.New("nothing was removed")
+		case !yes:
+			if err := ask(ctx, t, "This cannot be undone.", a.ID()); err != nil {
+				return fmt.Errorf("%w: nothing was removed", err)
+			}
 		}
 		return carryOut(ctx, t.out, plan)
 	}
