@@ -28,7 +28,8 @@ type claim struct {
 
 func (c claim) String() string { return "claim for " + c.files.pfx }
 
-// look is content with any active claim of the policy: its file may be in a safe by now.
+// look is content with any claim of the policy: its file may be in a safe by now, and one that
+// is inactive was made so, since what is not complete has a file of its own.
 func (c claim) look(ctx context.Context) error {
 	if _, err := os.Stat(c.files.pending()); err == nil {
 		return errAbsent
@@ -42,6 +43,9 @@ func (c claim) look(ctx context.Context) error {
 		if err != nil || status == types.CertificateStatusActive {
 			return err
 		}
+	}
+	if len(ids) > 0 {
+		return remark("none is active, and no device can provision itself with one: make another with claim, or activate one")
 	}
 	if err := c.files.check(); err != nil {
 		return err
@@ -154,8 +158,6 @@ func (c claim) activate(ctx context.Context, id string) error {
 	}
 	return c.setStatus(ctx, id, types.CertificateStatusActive)
 }
-
-func (c claim) replace(ctx context.Context) error { return c.create(ctx) }
 
 // remove ends all claims of the policy, and one whose making was cut off. The files stay.
 func (c claim) remove(ctx context.Context) error {

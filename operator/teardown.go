@@ -18,6 +18,7 @@ import (
 // Files on this machine stay. What has the fleet's names and is different from what setup
 // makes is an error, unless Replace is set: it may be somebody else's.
 func (a *Account) PlanTeardown(ctx context.Context, s Setup, keepDevices bool) (*Plan, error) {
+	s.Fleet.NoClaim = false // it may have had one before
 	parts, err := a.parts(s)
 	if err != nil {
 		return nil, err

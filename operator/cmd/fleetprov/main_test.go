@@ -164,16 +164,17 @@ func TestNoCredentials(t *testing.T) {
 	assert.Contains(t, err, "nobody")
 }
 
-func TestFlagsGoBeforeTheFile(t *testing.T) {
+func TestFlagsOverrideTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fleet.json")
 	require.NoError(t, os.WriteFile(path, []byte(`{"name":"pumps","thingName":"pump-{SerialNumber}","parameters":{"A":"1","B":null}}`), 0o600))
-	f := fleet{file: path, name: "fans", parameters: map[string]*string{"B": new(string)}, noRenewal: true}
+	f := fleet{file: path, name: "fans", parameters: map[string]*string{"B": new(string)}, noClaim: true, noRenewal: true}
 	loaded, err := f.load()
 	require.NoError(t, err)
 	assert.Equal(t, "fans", loaded.Name)
 	assert.Equal(t, "pump-{SerialNumber}", loaded.ThingName)
 	assert.Equal(t, "1", *loaded.Parameters["A"])
 	assert.Equal(t, "", *loaded.Parameters["B"])
+	assert.True(t, loaded.NoClaim)
 	assert.True(t, loaded.NoRenewal)
 }
 
