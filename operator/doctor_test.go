@@ -239,8 +239,8 @@ var mistakes = []mistake{
 		examine: operator.Examination{Parameters: map[string]string{"Model": "M1"}},
 	},
 	{
-		name: "the thing name of the template is none",
-		make: func(b breaker) { b.editTemplate(`"device-"`, `"device "`) },
+		name:  "the thing name of the template is none",
+		make:  func(b breaker) { b.editTemplate(`"device-"`, `"device "`) },
 		found: []string{`"device 0001" is not a thing name: it does not match ^[a-zA-Z0-9:_-]{1,128}$: correct the template, or what the device sends`},
 	},
 	{
