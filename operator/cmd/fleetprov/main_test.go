@@ -17,11 +17,19 @@ import (
 )
 
 // shell runs commands against an account of its own, in a directory of its own.
-type shell struct{ t *testing.T }
+type shell struct {
+	t      *testing.T
+	server *fleetprovtest.Server
+}
 
 func newShell(t *testing.T) shell {
 	t.Helper()
-	server := fleetprovtest.NewServer()
+	return newShellOf(t, fleetprovtest.NewUnstartedServer())
+}
+
+func newShellOf(t *testing.T, server *fleetprovtest.Server) shell {
+	t.Helper()
+	server.Start()
 	t.Cleanup(server.Close)
 	control := httptest.NewServer(server.ControlPlane())
 	t.Cleanup(control.Close)
@@ -34,7 +42,7 @@ func newShell(t *testing.T) shell {
 	} {
 		t.Setenv(name, value)
 	}
-	return shell{t}
+	return shell{t, server}
 }
 
 // run returns the exit code and what was printed.
