@@ -9,8 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/fleetprov/fleetprov/internal/tests/provtest"
 )
 
 // What the programs here write into a checkout is secret, and so is what one that is killed
@@ -20,11 +18,9 @@ func TestGitIgnoresSecrets(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no git")
 	}
-	patterns, err := os.ReadFile(filepath.Join(provtest.Root(t), ".gitignore"))
-	require.NoError(t, err)
 	// A repository of its own: the patterns of the user's must not help.
 	directory := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(directory, ".gitignore"), patterns, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(directory, ".gitignore"), []byte(read(t, ".gitignore")), 0o600))
 	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
 	t.Setenv("GIT_CONFIG_SYSTEM", os.DevNull)
 	output, err := exec.Command(git, "-C", directory, "init", "-q").CombinedOutput()
