@@ -26,6 +26,8 @@ type claim struct {
 	root   *x509.Certificate // nil: Amazon's
 }
 
+func (c claim) owner() owner { return owner{c.id, c.region, c.policy} }
+
 func (c claim) String() string { return "claim for " + c.files.pfx }
 
 // look is content with any claim of the policy: its file may be in a safe by now, and one that
@@ -63,7 +65,7 @@ func (c claim) make(ctx context.Context) (*Claim, error) {
 	if err := c.files.check(); err != nil {
 		return nil, err
 	}
-	key, err := c.files.key()
+	key, err := c.files.key(c.owner())
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +176,16 @@ func (c claim) remove(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unfinished returns the fleet's other claims whose making was cut off, and that were to be
+// in the same directory.
+func (c claim) unfinished() []claim {
+	var all []claim
+	for _, files := range c.files.others(c.owner()) {
+		all = append(all, claim{c.Account, c.policy, files, c.root})
+	}
+	return all
 }
 
 func (c claim) removePending(ctx context.Context) error {
