@@ -18,8 +18,9 @@ func (s Step) String() string { return s.Verb + " " + s.What }
 
 // Plan is what is to be done in an account, in order. Nothing of it has been done yet.
 type Plan struct {
-	Steps   []Step
-	Present []string // what is there already, and stays as it is
+	Steps    []Step
+	Present  []string // what is there already, and stays as it is
+	Unneeded []string // what nothing has to be done about, and why
 
 	goOn string // what to do when it was cut off
 }

@@ -54,7 +54,7 @@ func TestFleetsHaveThingNamesOfTheirOwn(t *testing.T) {
 	setup(t, c.open(t), operator.Setup{Fleet: operator.Fleet{Name: "pumps"}})
 	plan, err := c.open(t).PlanRelease(deadline(t), operator.Fleet{Name: "pumps"}, "1")
 	require.NoError(t, err)
-	assert.Equal(t, []string{"no thing pumps-device-1: it can register"}, plan.Present)
+	assert.Equal(t, []string{"there is no thing pumps-device-1: its device can register"}, plan.Unneeded)
 	found, err := c.iot.DescribeProvisioningTemplate(deadline(t), &iot.DescribeProvisioningTemplateInput{TemplateName: aws.String("pumps-template")})
 	require.NoError(t, err)
 	assert.Contains(t, *found.TemplateBody, `"pumps-device-"`)

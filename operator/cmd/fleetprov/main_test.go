@@ -85,8 +85,8 @@ func TestFleetFromSetupToTeardown(t *testing.T) {
 	assert.Equal(t, "0003\n", s.succeeds("serials", "add", "0003", "0001"))
 	assert.Equal(t, "0002\n", s.succeeds("serials", "remove", "0002"))
 	assert.Equal(t, "0001\n0003\n", s.succeeds("serials", "list"))
-	assert.Contains(t, s.succeeds("release", "0001"), "no thing device-0001")
-	assert.Contains(t, s.succeeds("retire", strings.Repeat("0", 64)), "it is gone")
+	assert.Contains(t, s.succeeds("release", "0001"), "  no need:  there is no thing device-0001: its device can register\n")
+	assert.Contains(t, s.succeeds("retire", strings.Repeat("0", 64)), "  no need:  certificate "+strings.Repeat("0", 64)+" is gone\n")
 	assert.Empty(t, s.succeeds("retire", "-delete"))
 
 	out = s.succeeds("claim", "-out", "second.pfx")
@@ -143,6 +143,7 @@ func TestBadInput(t *testing.T) {
 		{"serials list", exitFailed, "there is no function fleet-provisioning-hook in eu-west-1, which has the list: run setup first"},
 		{"release", exitUsage, "give a serial number"},
 		{"retire", exitUsage, "give the ids of certificates"},
+		{"retire -delete -thing device-1", exitUsage, "-thing goes with retiring, not with -delete"},
 		{"retire -delete -", exitUsage, "give the ids of certificates"},
 	} {
 		t.Run(test.arguments, func(t *testing.T) {
@@ -196,5 +197,5 @@ func TestFlagBehindAnArgumentIsRefused(t *testing.T) {
 		assert.Equal(t, exitUsage, code, arguments)
 		assert.Contains(t, err, "flags go before the arguments", arguments)
 	}
-	assert.Contains(t, s.succeeds("release", "-dry-run", "--", "-1"), "no thing device--1")
+	assert.Contains(t, s.succeeds("release", "-dry-run", "--", "-1"), "there is no thing device--1")
 }

@@ -15,6 +15,9 @@ func present(w io.Writer, plan *operator.Plan) {
 	for _, what := range plan.Present {
 		fmt.Fprintf(w, "  is there: %s\n", what)
 	}
+	for _, what := range plan.Unneeded {
+		fmt.Fprintf(w, "  no need:  %s\n", what)
+	}
 }
 
 // announce prints what is about to be done.
