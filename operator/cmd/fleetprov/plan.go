@@ -40,7 +40,7 @@ func ask(ctx context.Context, t terminal, question, wanted string) error {
 	answer, err := reading(ctx, func() (string, error) { return readLine(t.in), nil })
 	fmt.Fprintln(t.out)
 	if err == nil && answer != wanted {
-		err = errors.New("the answer is another")
+		err = fmt.Errorf("the answer is not %q", wanted)
 	}
 	return err
 }
