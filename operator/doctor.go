@@ -72,5 +72,8 @@ func (d *doctor) add(f Finding) {
 	}
 }
 
+// anySerialNumber stands for that of a device when no particular one is meant.
+const anySerialNumber = "0001"
+
 // again is the advice about what setup makes right.
 const again = "run setup, with -replace if it says that something is different"

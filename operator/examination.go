@@ -70,9 +70,6 @@ func (d *doctor) checkSerialNumber(given string) string {
 	return given
 }
 
-// anySerialNumber stands for that of a device when no particular one is meant.
-const anySerialNumber = "0001"
-
 // sentBy returns the parameters of a device of the fleet.
 func sentBy(f Fleet, given map[string]string) map[string]string {
 	sent := map[string]string{SerialNumber: anySerialNumber}

@@ -89,6 +89,8 @@ func TestFleetFromSetupToTeardown(t *testing.T) {
 	assert.Contains(t, s.succeeds("retire", strings.Repeat("0", 64)), "  no need:  certificate "+strings.Repeat("0", 64)+" is gone\n")
 	assert.Empty(t, s.succeeds("retire", "-delete"))
 
+	out = s.succeeds("setup", "-no-claim")
+	assert.NotContains(t, out, "laim")
 	out = s.succeeds("claim", "-out", "second.pfx")
 	id := strings.Fields(out)[1]
 	assert.Contains(t, s.succeeds("claim", "-deactivate", id), "is inactive")
