@@ -72,6 +72,9 @@ func checkConfig(ctx context.Context, config aws.Config) error {
 		return errNoCredentials(nil)
 	}
 	if _, err := config.Credentials.Retrieve(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return errNoCredentials(err)
 	}
 	return nil

@@ -16,8 +16,11 @@ import (
 // Claim is a claim certificate and its private key: what a device provisions itself with. It
 // is safe to print, since the key is not among its exported fields.
 type Claim struct {
-	CertificateID string    // 64 hex digits
-	Expires       time.Time // zero: when it is deactivated
+	CertificateID string // 64 hex digits
+
+	// Expires is when AWS IoT stops taking the claim, which need not be when its certificate
+	// ends. Zero: when it is deactivated.
+	Expires time.Time
 
 	certificate *x509.Certificate
 	key         *claimKey // behind a pointer, where no verb of fmt reaches it
@@ -25,7 +28,9 @@ type Claim struct {
 
 type claimKey struct{ signer crypto.Signer }
 
-// Identity returns the claim as a device uses it: see [fleetprov.New].
+// Identity returns the claim as a device uses it: see [fleetprov.New]. It does not know
+// Expires: of itself a run ends with the certificate, and where AWS IoT stops taking the claim
+// before that, the run goes on trying. A context with the deadline Expires bounds it by both.
 func (c *Claim) Identity() (*fleetprov.Identity, error) {
 	return fleetprov.NewIdentity(tls.Certificate{
 		Certificate: [][]byte{c.certificate.Raw},

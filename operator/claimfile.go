@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,6 +51,14 @@ func (f claimFiles) check() error {
 	return nil
 }
 
+// owner is whose claim is being made. The file of its key says so, so that teardown knows it
+// from another fleet's.
+type owner struct{ account, region, policy string }
+
+func (o owner) headers() map[string]string {
+	return map[string]string{"Account": o.account, "Region": o.region, "Policy": o.policy}
+}
+
 // pendingKey is the key of a claim that is being made. begun is zero if there was none yet.
 type pendingKey struct {
 	signer crypto.Signer
@@ -57,7 +66,7 @@ type pendingKey struct {
 }
 
 // key returns the key of the claim that is being made, and makes one if there is none.
-func (f claimFiles) key() (pendingKey, error) {
+func (f claimFiles) key(of owner) (pendingKey, error) {
 	found, err := f.readPending()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return found, err
@@ -70,8 +79,33 @@ func (f claimFiles) key() (pendingKey, error) {
 	if err != nil {
 		return pendingKey{}, err
 	}
-	data := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	data := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Headers: of.headers(), Bytes: der})
 	return pendingKey{signer: made}, writeSecret(f.pending(), data)
+}
+
+// others returns the files of the owner's other claims in the same directory that are not
+// complete.
+func (f claimFiles) others(of owner) []claimFiles {
+	directory := filepath.Dir(f.pfx)
+	entries, err := os.ReadDir(directory)
+	if err != nil {
+		return nil // as if there were none: nothing can be written there either
+	}
+	var found []claimFiles
+	for _, entry := range entries {
+		other := claimFiles{filepath.Join(directory, entry.Name())}
+		if filepath.Ext(other.pfx) != ".pending" || other.pfx == filepath.Clean(f.pending()) {
+			continue
+		}
+		data, err := os.ReadFile(other.pfx)
+		if err != nil {
+			continue
+		}
+		if block, _ := pem.Decode(data); block != nil && maps.Equal(block.Headers, of.headers()) {
+			found = append(found, other)
+		}
+	}
+	return found
 }
 
 func (f claimFiles) readPending() (pendingKey, error) {

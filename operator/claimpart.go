@@ -26,9 +26,12 @@ type claim struct {
 	root   *x509.Certificate // nil: Amazon's
 }
 
+func (c claim) owner() owner { return owner{c.id, c.region, c.policy} }
+
 func (c claim) String() string { return "claim for " + c.files.pfx }
 
-// look is content with any active claim of the policy: its file may be in a safe by now.
+// look is content with any claim of the policy: its file may be in a safe by now, and one that
+// is inactive was made so, since what is not complete has a file of its own.
 func (c claim) look(ctx context.Context) error {
 	if _, err := os.Stat(c.files.pending()); err == nil {
 		return errAbsent
@@ -42,6 +45,9 @@ func (c claim) look(ctx context.Context) error {
 		if err != nil || status == types.CertificateStatusActive {
 			return err
 		}
+	}
+	if len(ids) > 0 {
+		return remark("none is active, and no device can provision itself with one: make another with claim, or activate one")
 	}
 	if err := c.files.check(); err != nil {
 		return err
@@ -59,7 +65,7 @@ func (c claim) make(ctx context.Context) (*Claim, error) {
 	if err := c.files.check(); err != nil {
 		return nil, err
 	}
-	key, err := c.files.key()
+	key, err := c.files.key(c.owner())
 	if err != nil {
 		return nil, err
 	}
@@ -155,8 +161,6 @@ func (c claim) activate(ctx context.Context, id string) error {
 	return c.setStatus(ctx, id, types.CertificateStatusActive)
 }
 
-func (c claim) replace(ctx context.Context) error { return c.create(ctx) }
-
 // remove ends all claims of the policy, and one whose making was cut off. The files stay.
 func (c claim) remove(ctx context.Context) error {
 	if err := c.removePending(ctx); err != nil {
@@ -172,6 +176,16 @@ func (c claim) remove(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unfinished returns the fleet's other claims whose making was cut off, and that were to be
+// in the same directory.
+func (c claim) unfinished() []claim {
+	var all []claim
+	for _, files := range c.files.others(c.owner()) {
+		all = append(all, claim{c.Account, c.policy, files, c.root})
+	}
+	return all
 }
 
 func (c claim) removePending(ctx context.Context) error {

@@ -9,23 +9,23 @@ import (
 	"github.com/fleetprov/fleetprov/internal/iotpolicy"
 )
 
-// claims looks at a claim, or at all that have the fleet's policy.
+// claims looks at a claim, or at all that have the fleet's policy, if it is to have one.
 func (d *doctor) claims(ctx context.Context, id string) error {
-	if id != "" {
+	switch {
+	case id != "":
 		return d.claim(ctx, id)
+	case d.fleet.NoClaim:
+		return nil
 	}
 	name := d.fleet.Names.ClaimPolicy
 	ids, err := d.certificatesWith(ctx, name)
 	if err != nil {
-		return err
+		return d.missed(err, "which claims have the policy %s", name)
 	}
 	active := 0
 	for _, id := range ids {
 		status, err := d.status(ctx, id)
-		if err != nil {
-			return err
-		}
-		if status != types.CertificateStatusActive {
+		if err == nil && status != types.CertificateStatusActive {
 			continue
 		}
 		active++
@@ -35,9 +35,9 @@ func (d *doctor) claims(ctx context.Context, id string) error {
 	}
 	switch {
 	case len(ids) == 0:
-		d.find("run setup, or attach the policy to your claim", "no certificate has the policy %s, so that there is no claim", name)
+		d.find("run setup, or attach the policy to your claim, or say -no-claim if devices are to have none", "no certificate has the policy %s, so that there is no claim", name)
 	case active == 0:
-		d.find("make another with claim, or activate one", "no claim is active: the policy %s has %d that are not", name, len(ids))
+		d.find("make another with claim, or activate one, or say -no-claim if devices are to have none", "no claim is active: the policy %s has %d that are not", name, len(ids))
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (d *doctor) claims(ctx context.Context, id string) error {
 func (d *doctor) claim(ctx context.Context, id string) error {
 	status, err := d.status(ctx, id)
 	if err != nil {
-		return err
+		return d.missed(err, "the claim %s", id)
 	}
 	if status == "" {
 		d.find("check its id and the region", "there is no claim %s in %s", id, d.region)
@@ -56,7 +56,7 @@ func (d *doctor) claim(ctx context.Context, id string) error {
 	}
 	names, err := d.policiesOf(ctx, id)
 	if err != nil {
-		return err
+		return d.missed(err, "which policies the claim %s has", id)
 	}
 	if len(names) == 0 {
 		d.find("attach the policy "+d.fleet.Names.ClaimPolicy, "the claim %s has no policy, so that it may do nothing", id)
@@ -80,7 +80,7 @@ func (d *doctor) clientIDs(names []string, documents []*iotpolicy.Document) {
 	if !may(sample(d.fleet.ClientID)) {
 		d.find("let it allow client/"+d.fleet.ClientID+", or tell the devices another client id", "%s not allow a claim to connect under the client ids that devices use, %s", policiesDo(names), d.fleet.ClientID)
 	}
-	if thing := d.fleet.thingOf("0001"); may(thing) && !like(d.fleet.ClientID, thing) {
+	if thing := d.fleet.thingOf(anySerialNumber); may(thing) && !like(d.fleet.ClientID, thing) {
 		d.warn("run setup with -replace", "a claim may connect under the client id of any device, such as %s, and end its session", thing)
 	}
 }

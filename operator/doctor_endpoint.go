@@ -13,7 +13,7 @@ func (d *doctor) endpoint(ctx context.Context, given string) error {
 	}
 	right, err := d.Endpoint(ctx)
 	if err != nil {
-		return err
+		return d.missed(err, "the endpoint of the account")
 	}
 	host := func(address string) string {
 		if h, _, err := net.SplitHostPort(address); err == nil {
@@ -24,8 +24,19 @@ func (d *doctor) endpoint(ctx context.Context, given string) error {
 	if strings.EqualFold(host(given), host(right)) {
 		return nil
 	}
+	if !ofAWS(host(given)) {
+		d.warn("check that it is a custom domain of this account in this region, or use "+right, "the endpoint %s is no address of AWS", given)
+		return nil
+	}
 	d.find("use "+right, "the endpoint %s %s", given, kindOfEndpoint(host(given)))
 	return nil
+}
+
+// ofAWS reports whether AWS gives out such a host. An account can also have domains of its
+// own (iot-custom-endpoints-configurable).
+func ofAWS(host string) bool {
+	host = strings.ToLower(host)
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
 // kindOfEndpoint says what a host is that is not the right one (iot-connect-devices).

@@ -25,19 +25,29 @@ func (d *doctor) hook(ctx context.Context, of *iot.DescribeProvisioningTemplateO
 		return nil
 	}
 	if err != nil {
+		if err := d.missed(err, "the function %s, which is the hook of the template %s,", name, template); err != nil {
+			return err
+		}
+	}
+	if err := d.permission(ctx, arn, template); err != nil {
 		return err
 	}
-	may, err := d.mayCall(ctx, arn, template)
-	if err != nil && !isAbsent(err) {
-		return err
-	}
-	if !may {
-		d.find(again, "AWS IoT may not call the function %s, which is the hook of the template %s", name, template)
-	}
-	if name != d.fleet.Names.ProvisioningHook && name != d.fleet.Names.RotationHook {
+	if found == nil || name != d.fleet.Names.ProvisioningHook && name != d.fleet.Names.RotationHook {
 		return nil // whatever it does
 	}
 	return d.hookRole(ctx, path.Base(aws.ToString(found.Configuration.Role)))
+}
+
+// permission looks whether AWS IoT may call the function for the template.
+func (d *doctor) permission(ctx context.Context, arn, template string) error {
+	may, err := d.mayCall(ctx, arn, template)
+	switch {
+	case err != nil && !isAbsent(err):
+		return d.missed(err, "who may call the function %s", functionOf(arn))
+	case !may:
+		d.find(again, "AWS IoT may not call the function %s, which is the hook of the template %s", functionOf(arn), template)
+	}
+	return nil
 }
 
 // hookRole looks at what the hooks of this package need.
@@ -48,13 +58,14 @@ func (d *doctor) hookRole(ctx context.Context, name string) error {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	if !letsService(trust, lambdaService, "sts:AssumeRole", source{account: d.id}) {
+		if err := d.missed(err, "the trust policy of the role %s", name); err != nil {
+			return err
+		}
+	} else if !letsService(trust, lambdaService, "sts:AssumeRole", source{account: d.id}) {
 		d.find("run setup with -replace", "the trust policy of the role %s does not let AWS Lambda (%s) take it", name, lambdaService)
 	}
 	return d.rights(ctx, name, d.fleet.Names.HookRolePolicy, []string{"AWSIoTFullAccess", "AdministratorAccess"}, map[string]string{
-		"iot:ListThingPrincipals": d.arn("iot", "thing/"+d.fleet.thingOf("0001")),
+		"iot:ListThingPrincipals": d.arn("iot", "thing/"+d.fleet.thingOf(anySerialNumber)),
 		"iot:DescribeCertificate": d.certificateARN("0"),
 	})
 }
@@ -77,7 +88,7 @@ func (d *doctor) serialNumber(ctx context.Context, given string) error {
 		return nil // which was found already, if it matters
 	}
 	if err != nil {
-		return err
+		return d.missed(err, "the list of the function %s", function)
 	}
 	if _, ok := deployed[listFile]; !ok {
 		return nil // a hook of another kind, whatever it does

@@ -22,7 +22,11 @@ func (d *doctor) documents(ctx context.Context, names []string) (documents []*io
 			continue
 		}
 		if err != nil {
-			return nil, false, err
+			if err := d.missed(err, "the policy %s", name); err != nil {
+				return nil, false, err
+			}
+			complete = false
+			continue
 		}
 		parsed := d.parse("the policy "+name, text)
 		complete = complete && parsed != nil

@@ -26,13 +26,14 @@ func (d *doctor) role(ctx context.Context, template, arn string) error {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	if !letsService(trust, iotService, "sts:AssumeRole", source{d.id, d.templateARN(template)}) {
+		if err := d.missed(err, "the trust policy of the role %s", name); err != nil {
+			return err
+		}
+	} else if !letsService(trust, iotService, "sts:AssumeRole", source{d.id, d.templateARN(template)}) {
 		d.find("run setup with -replace", "the trust policy of the role %s does not let AWS IoT (%s) take it for the template %s", name, iotService, template)
 	}
 	return d.rights(ctx, name, "AWSIoTThingsRegistration", registering, map[string]string{
-		"iot:CreateThing":          d.arn("iot", "thing/"+d.fleet.thingOf("0001")),
+		"iot:CreateThing":          d.arn("iot", "thing/"+d.fleet.thingOf(anySerialNumber)),
 		"iot:AttachThingPrincipal": "*",
 		"iot:UpdateCertificate":    d.certificateARN("0"),
 		"iot:AttachPolicy":         "*",
@@ -45,14 +46,14 @@ func (d *doctor) role(ctx context.Context, template, arn string) error {
 func (d *doctor) rights(ctx context.Context, role, usual string, sufficient []string, needed map[string]string) error {
 	attached, err := d.managedPolicies(ctx, role)
 	if err != nil {
-		return err
+		return d.missed(err, "what the role %s may do", role)
 	}
 	if slices.ContainsFunc(attached, func(name string) bool { return slices.Contains(sufficient, name) }) {
 		return nil
 	}
 	documents, err := d.inlinePolicies(ctx, role)
 	if err != nil {
-		return err
+		return d.missed(err, "what the role %s may do", role)
 	}
 	for _, action := range slices.Sorted(maps.Keys(needed)) {
 		allowed := slices.ContainsFunc(documents, func(document string) bool { return letsRole(document, action, needed[action]) })

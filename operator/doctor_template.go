@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,7 +37,7 @@ func (d *doctor) renewal(ctx context.Context) error {
 	}
 	thing := d.thing
 	if thing == "" {
-		thing = d.fleet.thingOf("0001")
+		thing = d.fleet.thingOf(anySerialNumber)
 	}
 	name := d.fleet.Names.RotationTemplate
 	if _, err := d.template(ctx, name, map[string]string{"ThingName": thing}); err != nil {
@@ -62,7 +63,7 @@ func (d *doctor) template(ctx context.Context, name string, sent map[string]stri
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, d.missed(err, "the template %s", name)
 	}
 	if !aws.ToBool(found.Enabled) {
 		d.find("run setup with -replace", "the template %s is disabled", name)
@@ -89,7 +90,11 @@ func (d *doctor) evaluate(found *iot.DescribeProvisioningTemplateOutput, sent ma
 	}
 	registered, err := body.Evaluate(parameters)
 	if err != nil {
-		d.find("let the devices send it, or give it a default", "a device that sends %s cannot register with the template %s: %v", parameterList(sent), name, err)
+		advice := "correct the template, or what the device sends"
+		if errors.Is(err, iottemplate.ErrMissing) {
+			advice = "let the devices send it, or give it a default"
+		}
+		d.find(advice, "a device that sends %s cannot register with the template %s: %v", parameterList(sent), name, err)
 		return nil
 	}
 	if registered.Thing == nil {

@@ -4,6 +4,9 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iot"
 	iottypes "github.com/aws/aws-sdk-go-v2/service/iot/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -235,6 +239,11 @@ var mistakes = []mistake{
 		examine: operator.Examination{Parameters: map[string]string{"Model": "M1"}},
 	},
 	{
+		name:  "the thing name of the template is none",
+		make:  func(b breaker) { b.editTemplate(`"device-"`, `"device "`) },
+		found: []string{`"device 0001" is not a thing name: it does not match ^[a-zA-Z0-9:_-]{1,128}$: correct the template, or what the device sends`},
+	},
+	{
 		name:  "the template leaves the certificate inactive",
 		make:  func(b breaker) { b.editTemplate(`"Status": "ACTIVE"`, `"Status": "INACTIVE"`) },
 		found: []string{"the template fleet-template leaves the certificate inactive"},
@@ -267,6 +276,11 @@ var mistakes = []mistake{
 		found:   []string{"is not that of this account in this region: use"},
 	},
 	{
+		name:    "the endpoint is no address of AWS, so it may be a custom domain",
+		examine: operator.Examination{Endpoint: "iot.example.com:443"},
+		found:   []string{"the endpoint iot.example.com:443 is no address of AWS: check that it is a custom domain of this account in this region, or use localhost:"},
+	},
+	{
 		name:    "the endpoint is right",
 		examine: operator.Examination{Endpoint: "localhost:443"},
 	},
@@ -279,6 +293,16 @@ var mistakes = []mistake{
 		name:    "the serial number is not on the list",
 		examine: operator.Examination{Parameters: map[string]string{"SerialNumber": "0002"}},
 		found:   []string{"the serial number 0002 is not on the list of the function fleet-provisioning-hook"},
+	},
+	{
+		name:    "the serial number cannot be in the name of a thing",
+		examine: operator.Examination{Parameters: map[string]string{"SerialNumber": "a b"}},
+		found:   []string{`the serial number "a b" cannot be in the name of a thing, which has at most 128 letters, digits, :, _ and -: give the device another`},
+	},
+	{
+		name:    "no claim is active, and devices are to have none",
+		examine: operator.Examination{Fleet: operator.Fleet{NoClaim: true}},
+		make:    func(b breaker) { b.setStatus(b.claim, iottypes.CertificateStatusInactive) },
 	},
 }
 
@@ -301,6 +325,75 @@ func TestDoctorFindsEachMistake(t *testing.T) {
 			require.Len(t, findings, len(m.found), "%v", findings)
 			for i, want := range m.found {
 				assert.Contains(t, findings[i].String(), want)
+			}
+		})
+	}
+}
+
+// One right that is missing hides nothing else.
+func TestDoctorGoesOnWhereItMayNotLook(t *testing.T) {
+	noPython(t)
+	deniedPath := map[string]string{ // by what is then not looked at
+		"the template fleet-template could not be looked at":                                                             "GET /provisioning-templates/fleet-template",
+		"the template fleet-rotation-template could not be looked at":                                                    "GET /provisioning-templates/fleet-rotation-template",
+		"the trust policy of the role fleet-provisioning-role could not be looked at":                                    "GetRole",
+		"what the role fleet-provisioning-role may do could not be looked at":                                            "ListAttachedRolePolicies",
+		"the function fleet-provisioning-hook, which is the hook of the template fleet-template, could not be looked at": "GET /2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:fleet-provisioning-hook",
+		"who may call the function fleet-provisioning-hook could not be looked at":                                       "GET /2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:fleet-provisioning-hook/policy",
+		"the list of the function fleet-provisioning-hook could not be looked at":                                        "GET /2015-03-31/functions/fleet-provisioning-hook",
+		"the policy fleet-device-policy could not be looked at":                                                          "GET /policies/fleet-device-policy",
+		"which claims have the policy fleet-claim-policy could not be looked at":                                         "POST /policy-targets/fleet-claim-policy",
+		"the endpoint of the account could not be looked at":                                                             "GET /endpoint",
+	}
+	var denied string
+	c := newCloud(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked := r.Method + " " + r.URL.Path
+			if r.URL.Path == "/" {
+				body, err := io.ReadAll(r.Body)
+				assert.NoError(t, err)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				parameters, err := url.ParseQuery(string(body))
+				assert.NoError(t, err)
+				asked = parameters.Get("Action")
+			}
+			switch {
+			case asked != denied:
+				next.ServeHTTP(w, r)
+			case r.URL.Path == "/":
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = io.WriteString(w, "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>")
+			default:
+				deny(w, r, next)
+			}
+		})
+	})
+	account := c.open(t)
+	setup(t, account, operator.Setup{SerialNumbers: []string{"0001"}})
+	b := breaker{t, deadline(t), c, account, c.claimID(t)}
+	b.deletePolicy("fleet-rotation-policy") // which renewal needs
+	b.setStatus(b.claim, iottypes.CertificateStatusInactive)
+	for missed, request := range deniedPath {
+		t.Run(request, func(t *testing.T) {
+			denied = request
+			findings, err := account.Examine(deadline(t), operator.Examination{Endpoint: "x"})
+			require.ErrorContains(t, err, "could not be looked at: the findings are not complete")
+			var refused smithy.APIError
+			require.ErrorAs(t, err, &refused)
+			var all []string
+			for _, f := range findings {
+				all = append(all, f.What)
+				if f.What == missed {
+					assert.True(t, f.Warning)
+					assert.Contains(t, f.Advice, "your credentials lack the right to")
+				}
+			}
+			assert.Contains(t, all, missed)
+			if request != "POST /policy-targets/fleet-claim-policy" {
+				assert.Contains(t, all, "no claim is active: the policy fleet-claim-policy has 1 that are not")
+			}
+			if request != "GET /provisioning-templates/fleet-template" {
+				assert.Contains(t, all, "there is no policy fleet-rotation-policy")
 			}
 		})
 	}

@@ -104,7 +104,13 @@ func errNoCredentials(err error) error {
 	if err == nil {
 		return errors.New(text)
 	}
-	return &explained{text + " (" + oneLine(err.Error()) + ")", err}
+	// The last place to look is the machine itself, if it is one of AWS's. That it is not one
+	// says nothing.
+	var last *smithy.OperationError
+	if errors.As(err, &last) && last.Service() == "ec2imds" {
+		return &explained{text, err}
+	}
+	return &explained{text + " (" + oneLine(strings.TrimPrefix(err.Error(), "failed to refresh cached credentials, ")) + ")", err}
 }
 
 // withoutAddress takes the address out of an error of package net/http.

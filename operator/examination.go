@@ -25,7 +25,8 @@ type Examination struct {
 // Examine looks for what would keep a device from provisioning itself: at the template, its
 // role and hook, at claims and what they may do with either flow, at the policies of a device,
 // and at what it renews its certificate with. Policies are judged as fleetprovtest judges
-// them. It only reads. An error says that it could not look.
+// them. It only reads. What it could not look at, such as for want of a right, is among the
+// findings and makes an error: the findings are then those about the rest.
 func (a *Account) Examine(ctx context.Context, e Examination) ([]Finding, error) {
 	f, err := e.Fleet.complete()
 	if err != nil {
@@ -37,23 +38,41 @@ func (a *Account) Examine(ctx context.Context, e Examination) ([]Finding, error)
 		}
 	}
 	d := &doctor{Account: a, fleet: f, sent: sentBy(f, e.Parameters)}
+	serialNumber := d.checkSerialNumber(e.Parameters[SerialNumber])
 	for _, look := range []func(context.Context) error{
 		func(ctx context.Context) error { return d.endpoint(ctx, e.Endpoint) },
 		d.provisioning,
-		func(ctx context.Context) error { return d.serialNumber(ctx, e.Parameters[SerialNumber]) },
+		func(ctx context.Context) error { return d.serialNumber(ctx, serialNumber) },
 		d.renewal,
 		func(ctx context.Context) error { return d.claims(ctx, e.Claim) },
 	} {
 		if err := look(ctx); err != nil {
-			return nil, explain(err)
+			return d.findings, explain(err)
 		}
+	}
+	if len(d.unseen) > 0 {
+		return d.findings, d.unseen
 	}
 	return d.findings, nil
 }
 
+// checkSerialNumber returns a serial number that can be examined further: "" in place of one
+// that no device can have.
+func (d *doctor) checkSerialNumber(given string) string {
+	if given == "" {
+		return ""
+	}
+	if err := d.fleet.checkSerialNumber(given); err != nil {
+		d.find("give the device another", "%v", err)
+		d.sent[SerialNumber] = anySerialNumber
+		return ""
+	}
+	return given
+}
+
 // sentBy returns the parameters of a device of the fleet.
 func sentBy(f Fleet, given map[string]string) map[string]string {
-	sent := map[string]string{SerialNumber: "0001"}
+	sent := map[string]string{SerialNumber: anySerialNumber}
 	for name, standard := range f.Parameters {
 		if standard == nil {
 			sent[name] = "1"

@@ -62,6 +62,10 @@ type Fleet struct {
 	// can end the sessions of all clients with such an id.
 	ClientID string `json:"clientId"`
 
+	// NoClaim leaves out the claim that devices share, and its policy: each device gets one of
+	// its own, from [NewTrustedClaim].
+	NoClaim bool `json:"noClaim"`
+
 	// NoRenewal leaves out what devices renew their certificates with.
 	NoRenewal bool `json:"noRenewal"`
 }

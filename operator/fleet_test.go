@@ -91,13 +91,13 @@ func TestFleetFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fleet.json")
 	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
 	write(`{"name": "pumps", "names": {"template": "pump"}, "thingName": "pump-{SerialNumber}", "parameters": {"Model": "M1", "Site": null},
-	        "devicePolicy": {"Version": "2012-10-17"}, "clientId": "x-*", "noRenewal": true}`)
+	        "devicePolicy": {"Version": "2012-10-17"}, "clientId": "x-*", "noClaim": true, "noRenewal": true}`)
 	f, err := operator.LoadFleet(path)
 	require.NoError(t, err)
 	model := "M1"
 	assert.Equal(t, operator.Fleet{
 		Name: "pumps", Names: operator.Names{Template: "pump"}, ThingName: "pump-{SerialNumber}",
-		Parameters: map[string]*string{"Model": &model, "Site": nil}, DevicePolicy: []byte(`{"Version": "2012-10-17"}`), ClientID: "x-*", NoRenewal: true,
+		Parameters: map[string]*string{"Model": &model, "Site": nil}, DevicePolicy: []byte(`{"Version": "2012-10-17"}`), ClientID: "x-*", NoClaim: true, NoRenewal: true,
 	}, f)
 
 	write(`{"nam": "pumps"}`)

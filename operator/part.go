@@ -11,13 +11,19 @@ type part interface {
 	// String names it, as in "role fleet-hook-role".
 	String() string
 
-	// look returns errAbsent if it is not there, and a difference if it is there and is not
-	// what this fleet needs.
+	// look returns errAbsent if it is not there, a difference if it is there and is not what
+	// this fleet needs, which only a replaceable can be, and a remark if it stays as it is, and
+	// somebody should know how that is.
 	look(context.Context) error
 
 	create(context.Context) error
+	remove(context.Context) error // and is content if it is not there
+}
+
+// replaceable is a part that can be there and be another than this fleet needs.
+type replaceable interface {
+	part
 	replace(context.Context) error // makes it what this fleet needs
-	remove(context.Context) error  // and is content if it is not there
 }
 
 var errAbsent = errors.New("it is not there")
@@ -26,6 +32,11 @@ var errAbsent = errors.New("it is not there")
 type difference string
 
 func (d difference) Error() string { return string(d) }
+
+// remark is about a part that is there.
+type remark string
+
+func (r remark) Error() string { return string(r) }
 
 // absentIf turns AWS's error about something that is not there into errAbsent.
 func absentIf(err error) error {

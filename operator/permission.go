@@ -69,8 +69,6 @@ func (p permission) add(ctx context.Context) error {
 	return err
 }
 
-func (p permission) replace(ctx context.Context) error { return p.create(ctx) }
-
 func (p permission) remove(ctx context.Context) error {
 	_, err := p.lambda.RemovePermission(ctx, &lambda.RemovePermissionInput{FunctionName: &p.function, StatementId: aws.String(permissionID)})
 	return presentOr(err)

@@ -18,8 +18,9 @@ func (s Step) String() string { return s.Verb + " " + s.What }
 
 // Plan is what is to be done in an account, in order. Nothing of it has been done yet.
 type Plan struct {
-	Steps   []Step
-	Present []string // what is there already, and stays as it is
+	Steps    []Step
+	Present  []string // what is there already, and stays as it is
+	Unneeded []string // what nothing has to be done about, and why
 
 	goOn string // what to do when it was cut off
 }
@@ -47,15 +48,18 @@ func planFor(ctx context.Context, parts []part, replace bool) (*Plan, error) {
 	for _, one := range parts {
 		err := one.look(ctx)
 		var other difference
+		var about remark
 		switch {
 		case err == nil:
 			p.Present = append(p.Present, one.String())
+		case errors.As(err, &about):
+			p.Present = append(p.Present, one.String()+": "+about.Error())
 		case errors.Is(err, errAbsent):
 			p.Steps = append(p.Steps, Step{"create", one.String(), createOf(one)})
 		case !errors.As(err, &other):
 			return nil, explain(fmt.Errorf("looking for the %s: %w", one, err))
 		case replace:
-			p.Steps = append(p.Steps, Step{"replace", one.String() + ", since " + other.Error(), one.replace})
+			p.Steps = append(p.Steps, Step{"replace", one.String() + ", since " + other.Error(), one.(replaceable).replace})
 		default:
 			problems = append(problems, fmt.Errorf("there is a %s already, and %s: -replace makes it this fleet's, -name chooses another name", one, other))
 		}

@@ -30,7 +30,7 @@ func (a *Account) PlanRelease(ctx context.Context, f Fleet, serialNumbers ...str
 func (a *Account) planRelease(ctx context.Context, p *Plan, thing string) error {
 	ids, err := a.certificatesOf(ctx, thing)
 	if isAbsent(err) {
-		p.Present = append(p.Present, fmt.Sprintf("no thing %s: it can register", thing))
+		p.Unneeded = append(p.Unneeded, fmt.Sprintf("there is no thing %s: its device can register", thing))
 		return nil
 	}
 	if err != nil {

@@ -19,11 +19,28 @@ import (
 // It is an error if an id is not of a device of the fleet, or if a thing would be left
 // without an active certificate: a device that reports what it is connected with would cut
 // itself off.
+//
+// While a thing has two active certificates, either may be given: where devices report ids,
+// [Account.PlanRetireOf] makes sure that a device speaks for itself only.
 func (a *Account) PlanRetire(ctx context.Context, f Fleet, ids ...string) (*Plan, error) {
+	return a.planRetire(ctx, f, "", ids)
+}
+
+// PlanRetireOf is PlanRetire for certificates of one thing: that of the device that has
+// reported the ids. One that is not attached to the thing is an error.
+func (a *Account) PlanRetireOf(ctx context.Context, f Fleet, thing string, ids ...string) (*Plan, error) {
+	if thing == "" {
+		return nil, errors.New("the name of the thing is empty")
+	}
+	return a.planRetire(ctx, f, thing, ids)
+}
+
+func (a *Account) planRetire(ctx context.Context, f Fleet, thing string, ids []string) (*Plan, error) {
 	r, err := a.newRetirement(f, ids)
 	if err != nil {
 		return nil, err
 	}
+	r.thing = thing
 	var problems []error
 	for _, id := range r.ids {
 		err := r.retire(ctx, id)
@@ -43,6 +60,7 @@ type retirement struct {
 	*Account
 	fleet Fleet
 	ids   []string
+	thing string // that the certificates must be attached to; "": any
 	plan  *Plan
 }
 
@@ -51,7 +69,7 @@ func (a *Account) newRetirement(f Fleet, ids []string) (*retirement, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &retirement{a, f, nil, &Plan{goOn: "run it again, and it goes on from there"}}
+	r := &retirement{Account: a, fleet: f, plan: &Plan{goOn: "run it again, and it goes on from there"}}
 	for _, given := range ids {
 		id, err := checkCertificateID(given)
 		if err != nil {
@@ -64,8 +82,8 @@ func (a *Account) newRetirement(f Fleet, ids []string) (*retirement, error) {
 	return r, nil
 }
 
-func (r *retirement) present(id, what string) {
-	r.plan.Present = append(r.plan.Present, "certificate "+id+": "+what)
+func (r *retirement) unneeded(id, why string) {
+	r.plan.Unneeded = append(r.plan.Unneeded, "certificate "+id+" "+why)
 }
 
 func (r *retirement) retire(ctx context.Context, id string) error {
@@ -74,13 +92,13 @@ func (r *retirement) retire(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	case status == "":
-		r.present(id, "it is gone")
+		r.unneeded(id, "is gone")
 		return nil
 	case status == types.CertificateStatusPendingActivation:
-		r.present(id, "it was never registered, and AWS IoT deletes it")
+		r.unneeded(id, "was never registered, and AWS IoT deletes it")
 		return nil
 	case status != types.CertificateStatusActive:
-		r.present(id, "it is not active")
+		r.unneeded(id, "is not active")
 		return nil
 	}
 	if err := r.checkOwner(ctx, id); err != nil {
@@ -89,6 +107,9 @@ func (r *retirement) retire(ctx context.Context, id string) error {
 	things, err := r.thingsOf(ctx, id)
 	if err != nil {
 		return err
+	}
+	if r.thing != "" && !slices.Contains(things, r.thing) {
+		return difference(fmt.Sprintf("the certificate %s is not attached to the thing %s", id, r.thing))
 	}
 	for _, thing := range things {
 		if err := r.checkLast(ctx, id, thing); err != nil {
@@ -157,7 +178,7 @@ func (r *retirement) delete(ctx context.Context, id string, all bool) error {
 	case err != nil:
 		return err
 	case status == "":
-		r.present(id, "it is gone")
+		r.unneeded(id, "is gone")
 		return nil
 	case status == types.CertificateStatusActive && all:
 		return nil

@@ -43,7 +43,14 @@ func TestReplacedCertificateIsRetiredAndDeleted(t *testing.T) {
 	device := renewed(t, c, s)
 	previous := device.PreviousCertificateID
 
-	plan, err := account.PlanRetire(deadline(t), operator.Fleet{}, strings.ToUpper(previous), previous)
+	_, err := account.PlanRetireOf(deadline(t), operator.Fleet{}, "device-0002", previous)
+	require.EqualError(t, err, "the certificate "+previous+" is not attached to the thing device-0002")
+	plan, err := account.PlanRetireOf(deadline(t), operator.Fleet{}, "device-0001", previous)
+	require.NoError(t, err)
+	assert.Len(t, plan.Steps, 1)
+	_, err = account.PlanRetireOf(deadline(t), operator.Fleet{}, "", previous)
+	require.Error(t, err)
+	plan, err = account.PlanRetire(deadline(t), operator.Fleet{}, strings.ToUpper(previous), previous)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"deactivate certificate " + previous + " of thing device-0001"}, whats(plan))
 	_, err = account.PlanDelete(deadline(t), operator.Fleet{}, previous)
@@ -65,7 +72,7 @@ func TestReplacedCertificateIsRetiredAndDeleted(t *testing.T) {
 	plan, err = account.PlanDelete(deadline(t), operator.Fleet{}, previous)
 	require.NoError(t, err)
 	assert.Empty(t, whats(plan))
-	assert.Equal(t, []string{"certificate " + previous + ": it is gone"}, plan.Present)
+	assert.Equal(t, []string{"certificate " + previous + " is gone"}, plan.Unneeded)
 	findStatus(t, c, device.CertificateID, types.CertificateStatusActive)
 
 	plan, err = account.PlanTeardown(deadline(t), s, false)
@@ -88,7 +95,7 @@ func TestReleasedDeviceRegistersAnew(t *testing.T) {
 	plan, err := account.PlanRelease(deadline(t), operator.Fleet{}, "0001", "0002")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"deactivate certificate " + first.CertificateID + " of thing device-0001"}, whats(plan))
-	assert.Equal(t, []string{"no thing device-0002: it can register"}, plan.Present)
+	assert.Equal(t, []string{"there is no thing device-0002: its device can register"}, plan.Unneeded)
 	run(t, plan)
 	second, err := c.provision(t, claim, "0001")
 	require.NoError(t, err)

@@ -94,8 +94,6 @@ func (p managedPolicy) create(ctx context.Context) error {
 	return err
 }
 
-func (p managedPolicy) replace(ctx context.Context) error { return p.create(ctx) }
-
 func (p managedPolicy) remove(ctx context.Context) error {
 	_, err := p.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: &p.role, PolicyArn: aws.String(p.managedPolicyARN(p.policy))})
 	return presentOr(err)

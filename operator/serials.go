@@ -142,7 +142,5 @@ func (s serialNumbers) create(ctx context.Context) error {
 	return err
 }
 
-func (s serialNumbers) replace(ctx context.Context) error { return s.create(ctx) }
-
 // remove does nothing: the list goes with the function.
 func (s serialNumbers) remove(context.Context) error { return nil }

@@ -52,6 +52,9 @@ func (a *Account) parts(s Setup) ([]part, error) {
 		}
 		parts = append(parts, renewal...)
 	}
+	if f.NoClaim {
+		return parts, nil
+	}
 	return append(parts,
 		policy{a, f.Names.ClaimPolicy, a.document(f, "claim-policy.json")},
 		claim{a, f.Names.ClaimPolicy, claimFiles{s.ClaimFile}, s.Root},

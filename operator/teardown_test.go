@@ -3,6 +3,8 @@ package operator_test
 import (
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,7 +54,7 @@ func TestFleetsHaveThingNamesOfTheirOwn(t *testing.T) {
 	setup(t, c.open(t), operator.Setup{Fleet: operator.Fleet{Name: "pumps"}})
 	plan, err := c.open(t).PlanRelease(deadline(t), operator.Fleet{Name: "pumps"}, "1")
 	require.NoError(t, err)
-	assert.Equal(t, []string{"no thing pumps-device-1: it can register"}, plan.Present)
+	assert.Equal(t, []string{"there is no thing pumps-device-1: its device can register"}, plan.Unneeded)
 	found, err := c.iot.DescribeProvisioningTemplate(deadline(t), &iot.DescribeProvisioningTemplateInput{TemplateName: aws.String("pumps-template")})
 	require.NoError(t, err)
 	assert.Contains(t, *found.TemplateBody, `"pumps-device-"`)
@@ -78,6 +80,43 @@ func TestTeardownRefusesWhatSetupDoesNotMake(t *testing.T) {
 	plan, err := account.PlanTeardown(deadline(t), s, false)
 	require.NoError(t, err)
 	assert.Contains(t, strings.Join(whats(plan), "\n"), "remove role fleet-hook-role, which is different from what setup makes: ")
+	run(t, plan)
+	assert.Empty(t, c.contents(t))
+}
+
+// Whatever file a claim was to be in: what is left of it is found by the key beside that.
+func TestTeardownFindsClaimsThatWereCutOff(t *testing.T) {
+	noPython(t)
+	c := newCutCloud(t, "the request is refused")
+	c.setup(t, 0)
+	pumps := operator.Fleet{Name: "pumps", ThingName: "device-{SerialNumber}"}
+	directory := filepath.Dir(c.setting.ClaimFile)
+	setup(t, c.account, operator.Setup{Fleet: pumps, ClaimFile: filepath.Join(directory, "pumps.pfx")})
+	begin := func(f operator.Fleet, file string) {
+		t.Helper()
+		c.cutter.arm(3) // of GetPolicy, CreateCertificateFromCsr and AttachPolicy
+		_, err := c.account.NewClaim(deadline(t), f, filepath.Join(directory, file), nil)
+		c.cutter.arm(0)
+		require.ErrorContains(t, err, "iot:AttachPolicy")
+	}
+	begin(operator.Fleet{}, "second.pfx")
+	begin(pumps, "third.pfx")
+	require.NoError(t, os.WriteFile(filepath.Join(directory, "other.pending"), []byte("something else"), 0o600))
+
+	plan, err := c.account.PlanTeardown(deadline(t), c.setting, false)
+	require.NoError(t, err)
+	pending := filepath.Join(directory, "second.pending")
+	assert.Contains(t, whats(plan), "remove claim of "+pending+", which is not complete")
+	assert.NotContains(t, strings.Join(whats(plan), "\n"), "third")
+	run(t, plan)
+	assert.NoFileExists(t, pending)
+	assert.FileExists(t, filepath.Join(directory, "third.pending"))
+	assert.Equal(t, 1, strings.Count(strings.Join(c.iotContents(t), "\n"), "certificate INACTIVE"), "that of pumps")
+	plan, err = c.account.PlanTeardown(deadline(t), c.setting, false)
+	require.NoError(t, err)
+	assert.Empty(t, whats(plan))
+	plan, err = c.account.PlanTeardown(deadline(t), operator.Setup{Fleet: pumps, ClaimFile: filepath.Join(directory, "pumps.pfx")}, false)
+	require.NoError(t, err)
 	run(t, plan)
 	assert.Empty(t, c.contents(t))
 }

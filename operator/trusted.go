@@ -18,8 +18,10 @@ import (
 // for this template only, and needs no policy. The caller, who is trusted, has AWS
 // credentials with the right to iot:CreateProvisioningClaim; the device has none.
 //
-// The end of the claim bounds the run: [fleetprov.Provisioner.Provision] fails with a claim
-// that has expired. A back end that hands the claim on to a device wants [NewTrustedClaim].
+// The end of the certificate bounds the run: [fleetprov.Provisioner.Provision] fails with a
+// claim that has expired. AWS names the end of the claim apart from that: a run that must not
+// outlast it wants a context with a deadline of five minutes, or [NewTrustedClaim], whose claim
+// says when. So does a back end that hands the claim on to a device.
 func TrustedClaim(ctx context.Context, config aws.Config, template string) (*fleetprov.Identity, error) {
 	claim, err := NewTrustedClaim(ctx, config, template)
 	if err != nil {

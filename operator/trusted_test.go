@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/iot/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -81,4 +82,44 @@ func TestClaims(t *testing.T) {
 	require.ErrorContains(t, err, "is no claim of the fleet: the policy other-claim-policy is not attached to it")
 	err = account.DeactivateClaim(deadline(t), operator.Fleet{}, "abc")
 	require.ErrorContains(t, err, `"abc" is not the id of a certificate, which has 64 hex digits`)
+}
+
+// A claim that was ended stays ended, and keeps nothing else from being made right.
+func TestSetupLeavesAnEndedClaimAlone(t *testing.T) {
+	noPython(t)
+	c := newCloud(t, nil)
+	account := c.open(t)
+	s := setup(t, account, operator.Setup{})
+	require.NoError(t, account.DeactivateClaim(deadline(t), operator.Fleet{}, c.claimID(t)))
+	b := breaker{t, deadline(t), c, account, c.claimID(t)}
+	b.deleteFunction("fleet-rotation-hook")
+	plan, err := account.PlanSetup(deadline(t), s)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"create function fleet-rotation-hook", "create permission of AWS IoT to call the function fleet-rotation-hook"}, whats(plan))
+	assert.Contains(t, plan.Present, "claim for "+s.ClaimFile+": none is active, and no device can provision itself with one: make another with claim, or activate one")
+	run(t, plan)
+	findStatus(t, c, b.claim, types.CertificateStatusInactive)
+}
+
+func TestFleetWithoutAClaimThatDevicesShare(t *testing.T) {
+	needsPython(t)
+	c := newCloud(t, nil)
+	account := c.open(t)
+	s := setup(t, account, operator.Setup{Fleet: operator.Fleet{NoClaim: true}, SerialNumbers: []string{"0001"}})
+	assert.NoFileExists(t, s.ClaimFile)
+	assert.NotContains(t, c.contents(t), "policy fleet-claim-policy")
+	findings, err := account.Examine(deadline(t), operator.Examination{Fleet: s.Fleet})
+	require.NoError(t, err)
+	assert.Empty(t, findings)
+	claim, err := operator.TrustedClaim(deadline(t), c.config, "fleet-template")
+	require.NoError(t, err)
+	_, err = c.provision(t, claim, "0001")
+	require.NoError(t, err)
+
+	// It had one before, which teardown finds all the same.
+	setup(t, account, operator.Setup{ClaimFile: s.ClaimFile})
+	plan, err := account.PlanTeardown(deadline(t), s, false)
+	require.NoError(t, err)
+	run(t, plan)
+	assert.Empty(t, c.contents(t))
 }

@@ -197,6 +197,52 @@ func TestFunctionsAreReadAndChanged(t *testing.T) {
 	assert.Equal(t, 412, refused.status)
 }
 
+func TestOneOfManyUpdatesAtOnceWins(t *testing.T) {
+	t.Setenv("PATH", "") // no process need be started: unpacking takes long enough
+	p := newPlane(t).withRoles()
+	code := base64.StdEncoding.EncodeToString(archive(t, "f.py", strings.Repeat("#", 4<<20)))
+	made := p.do("POST", "/2015-03-31/functions", object("FunctionName", "f", "Runtime", "python3.13", "Handler", "f.g", "Role", "arn:aws:iam::123456789012:role/runs",
+		"Code", map[string]string{"ZipFile": code})).json
+	const writers = 5
+	answers := make(chan answer, writers)
+	for range writers {
+		go func() {
+			answers <- p.ask("PUT", "/2015-03-31/functions/f/code", object("ZipFile", code, "RevisionId", made["RevisionId"]))
+		}()
+	}
+	won := 0
+	for range writers {
+		if a := <-answers; a.status == http.StatusOK {
+			won++
+		} else {
+			assert.Equal(t, "PreconditionFailedException", a.kind)
+		}
+	}
+	assert.Equal(t, 1, won)
+}
+
+func TestThingsAreFoundByAttributeAndType(t *testing.T) {
+	p := newPlane(t)
+	p.withThing("pump-1")
+	p.withThing("pump-2")
+	p.withThing("fan-1")
+	for query, want := range map[string][]string{
+		"": {"fan-1", "pump-1", "pump-2"},
+		"attributeName=serial&attributeValue=pump-1":                            {"pump-1"},
+		"attributeName=serial&attributeValue=pump":                              nil,
+		"attributeName=serial&attributeValue=pump&usePrefixAttributeValue=true": {"pump-1", "pump-2"},
+		"attributeName=other&attributeValue=":                                   nil,
+		"thingTypeName=pump":                                                    nil,
+	} {
+		var names []string
+		for _, found := range p.do("GET", "/things?"+query, "").json["things"].([]any) {
+			names = append(names, found.(map[string]any)["thingName"].(string))
+		}
+		assert.Equal(t, want, names, query)
+	}
+	assert.Equal(t, "InvalidRequestException", p.ask("GET", "/things?attributeValue=x", "").kind)
+}
+
 // The errors are those of AWS's service models, the words those that AWS was seen to use.
 func TestRefusals(t *testing.T) {
 	absent := strings.Repeat("0", 64)
@@ -231,6 +277,7 @@ func TestRefusals(t *testing.T) {
 		{"a body that is not JSON", "POST", "/provisioning-templates", "{", 400, "InvalidRequestException", "not a JSON object", nil},
 		{"a body that is not an object", "POST", "/provisioning-templates", "[]", 400, "InvalidRequestException", "not a JSON object", nil},
 
+		{"a function with a name that is too long", "POST", functions, createFunction(strings.Repeat("f", 65), "nodejs22.x", runs, code), 400, "InvalidParameterValueException", "at 'FunctionName' failed to satisfy constraint: Member must have length less than or equal to 64", nil},
 		{"a template without anything", "POST", "/provisioning-templates", "{}", 400, "InvalidRequestException", "3 validation errors detected: Value null at 'templateName' failed to satisfy constraint: Member must not be null", nil},
 		{"a template with a name that is too long", "POST", "/provisioning-templates", object("templateName", strings.Repeat("a", 37), "templateBody", template, "provisioningRoleArn", roleARN), 400, "InvalidRequestException", "at 'templateName' failed to satisfy constraint: Member must have length less than or equal to 36", nil},
 		{"a template with an empty name", "POST", "/provisioning-templates", object("templateName", "", "templateBody", template, "provisioningRoleArn", roleARN), 400, "InvalidRequestException", "greater than or equal to 1", nil},

@@ -118,7 +118,10 @@ var iotOperations = []operation{
 	}, 0, (*plane).listThingPrincipals},
 	{"ListPrincipalThings", "GET /principals/things", []member{principal, maxResults, nextToken}, 0, (*plane).listPrincipalThings},
 	{"DescribeThing", "GET /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*plane).describeThing},
-	{"ListThings", "GET /things", []member{maxResults, nextToken}, 0, (*plane).listThings},
+	{"ListThings", "GET /things", []member{
+		query("attributeName", text(0, 128, `[a-zA-Z0-9_.,@/:#-]+`)), query("attributeValue", text(0, 800, `[a-zA-Z0-9_.,@/:#-]*`)),
+		query("usePrefixAttributeValue", flag), query("thingTypeName", thingName), maxResults, nextToken,
+	}, 0, (*plane).findThings},
 	{"DeleteThing", "DELETE /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*plane).deleteThing},
 
 	{"DescribeEndpoint", "GET /endpoint", []member{query("endpointType", text(0, 128, ""))}, 0, (*plane).describeEndpoint},

@@ -27,6 +27,10 @@ var (
 	environment   = object(body("Variables", stringMap))
 )
 
+// maxFunctionName is the length of a name; that of functionShape is of an ARN
+// (API_CreateFunction).
+const maxFunctionName = 64
+
 const functionsPath = "/2015-03-31/functions"
 
 // lambdaOperations are those of Lambda, version 2015-03-31.
@@ -105,6 +109,8 @@ func (p *plane) createFunction(in input) (output, error) {
 	}
 	name := nameOf(in.text("FunctionName"))
 	switch {
+	case len(name) > maxFunctionName:
+		return nil, fail(lambdaAPI.invalid, "1 validation error detected: Value '%s' at 'FunctionName' failed to satisfy constraint: Member must have length less than or equal to %d", name, maxFunctionName)
 	case in.text("PackageType") == "Image" || !in.object("Code").given("ZipFile"):
 		return nil, fail("InvalidParameterValueException", "Only functions in a ZIP archive that comes with the request are served here.")
 	case !in.given("Runtime"):
@@ -185,16 +191,14 @@ func (p *plane) updateFunctionConfiguration(in input) (output, error) {
 }
 
 // updateFunction replaces a function by one that change has changed, which runs the archive
-// that change returns.
+// that change returns. Of two at once, the one that is ready last fails.
 func (p *plane) updateFunction(in input, change func(*function) []byte) (output, error) {
 	var updated function
 	err := p.use(in, func(f *function) error {
-		if in.given("RevisionId") && in.text("RevisionId") != f.revision {
-			return fail("PreconditionFailedException", "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId")
-		}
 		updated = *f
-		return nil
+		return checkRevision(in, f)
 	})
+	begun := updated.revision
 	if err != nil {
 		return nil, err
 	}
@@ -203,17 +207,31 @@ func (p *plane) updateFunction(in input, change func(*function) []byte) (output,
 	}
 	var before function
 	err = p.use(in, func(f *function) error {
+		if err := checkRevision(in, f); err != nil {
+			return err
+		}
+		if f.revision != begun {
+			return fail("ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource: %s", f.arn)
+		}
 		before = *f
 		updated.policy = f.policy
 		*f = updated
 		return nil
 	})
 	if err != nil {
-		updated.end() // it was deleted meanwhile
+		updated.end() // it was changed or deleted meanwhile
 		return nil, err
 	}
 	before.end()
 	return updated.output(), nil
+}
+
+// checkRevision fails if a request is about another revision of a function.
+func checkRevision(in input, f *function) error {
+	if in.given("RevisionId") && in.text("RevisionId") != f.revision {
+		return fail("PreconditionFailedException", "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the latest RevisionId")
+	}
+	return nil
 }
 
 func (p *plane) getFunction(in input) (answer output, err error) {

@@ -1,6 +1,9 @@
 package iottemplate
 
-import "unicode/utf8"
+import (
+	"errors"
+	"unicode/utf8"
+)
 
 // CertificateID is the parameter that AWS itself sets to the ID of the certificate it
 // has issued. A template may refer to it without declaring it
@@ -48,6 +51,9 @@ func parseParameters(section any) (map[string]parameter, error) {
 	return parameters, nil
 }
 
+// ErrMissing means that a parameter was not sent, and the template has no default for it.
+var ErrMissing = errors.New("the parameter is missing and has no default")
+
 // values are the values of all declared parameters, and of [CertificateID].
 type values map[string]string
 
@@ -70,7 +76,7 @@ func (t *Template) values(sent map[string]string) (values, error) {
 			value, ok = *fallback, true
 		}
 		if !ok {
-			return nil, at("Parameters."+name, "the parameter is missing and has no default")
+			return nil, at("Parameters."+name, "%w", ErrMissing)
 		}
 		v[name] = value
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,7 +24,7 @@ func (a *account) register(flags *flag.FlagSet) {
 
 // config loads what the AWS CLI and SDKs have on this machine.
 func (a *account) config(ctx context.Context) (aws.Config, error) {
-	return config.LoadDefaultConfig(ctx,
+	loaded, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(a.region),
 		config.WithSharedConfigProfile(a.profile),
 		config.WithRetryer(func() aws.Retryer {
@@ -32,6 +34,14 @@ func (a *account) config(ctx context.Context) (aws.Config, error) {
 			})
 		}),
 	)
+	var missing config.SharedConfigProfileNotExistError
+	switch {
+	case errors.As(err, &missing):
+		return loaded, fmt.Errorf("the AWS CLI has no profile %q on this machine: check -profile and AWS_PROFILE, or make it with aws configure --profile", missing.Profile)
+	case err != nil:
+		return loaded, fmt.Errorf("reading what is configured for the AWS CLI: %w", err)
+	}
+	return loaded, nil
 }
 
 func (a *account) open(ctx context.Context) (*operator.Account, error) {

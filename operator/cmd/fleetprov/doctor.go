@@ -39,15 +39,13 @@ func doctor(flags *flag.FlagSet) action {
 			return err
 		}
 		findings, err := a.Examine(ctx, e)
-		if err != nil {
-			return err
-		}
-		return report(t, findings)
+		return report(t, findings, err)
 	}
 }
 
-// report prints what was found. It fails if that keeps a device from provisioning.
-func report(t terminal, findings []operator.Finding) error {
+// report prints what was found. It fails if that keeps a device from provisioning, or if not
+// everything could be looked at.
+func report(t terminal, findings []operator.Finding, incomplete error) error {
 	serious := 0
 	for _, f := range findings {
 		kind := "warning"
@@ -57,7 +55,10 @@ func report(t terminal, findings []operator.Finding) error {
 		}
 		fmt.Fprintf(t.out, "%s: %s\n", kind, f)
 	}
-	if serious > 0 {
+	switch {
+	case incomplete != nil:
+		return incomplete
+	case serious > 0:
 		return errFound
 	}
 	fmt.Fprintln(t.out, "nothing was found that would keep a device from provisioning")

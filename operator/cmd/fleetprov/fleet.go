@@ -11,22 +11,23 @@ import (
 	"github.com/fleetprov/fleetprov/operator"
 )
 
-// fleet is which fleet a command is about. Flags go before the file.
+// fleet is which fleet a command is about. Flags override the file.
 type fleet struct {
 	file                                    string
 	name, thingName, devicePolicy, clientID string
-	noRenewal                               bool
+	noClaim, noRenewal                      bool
 	parameters                              map[string]*string
 }
 
 func (f *fleet) register(flags *flag.FlagSet) {
 	f.parameters = make(map[string]*string)
-	flags.StringVar(&f.file, "fleet", "", "JSON `file` that describes the fleet: see operator.Fleet; the flags go before it")
+	flags.StringVar(&f.file, "fleet", "", "JSON `file` that describes the fleet: see operator.Fleet; flags override it")
 	flags.StringVar(&f.name, "name", "", "what the names in the account begin with, a `name` (default fleet)")
 	flags.StringVar(&f.thingName, "thing-name", "", "`pattern` of the thing names, with {SerialNumber} in it once (default device-{SerialNumber}, with -name after that name and -)")
 	flags.Func("parameter", "another parameter that devices send, as `name`, or as name=value with the value for those that do not;\nrepeatable", f.addParameter)
 	flags.StringVar(&f.devicePolicy, "device-policy", "", "policy of the devices, a JSON `file`, in which REGION and ACCOUNT_ID are replaced\n(default one with the topics below devices/<thing name>/)")
 	flags.StringVar(&f.clientID, "client-id", "", "`pattern` of the client ids that devices use with the claim (default fleetprov-*)")
+	flags.BoolVar(&f.noClaim, "no-claim", false, "leave out the claim that devices share: each gets one of its own, from trusted")
 	flags.BoolVar(&f.noRenewal, "no-renewal", false, "leave out what devices renew their certificates with")
 }
 
@@ -56,6 +57,7 @@ func (f *fleet) load() (operator.Fleet, error) {
 			*field = *given
 		}
 	}
+	loaded.NoClaim = loaded.NoClaim || f.noClaim
 	loaded.NoRenewal = loaded.NoRenewal || f.noRenewal
 	if loaded.Parameters == nil {
 		loaded.Parameters = make(map[string]*string)

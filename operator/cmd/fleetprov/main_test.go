@@ -17,11 +17,19 @@ import (
 )
 
 // shell runs commands against an account of its own, in a directory of its own.
-type shell struct{ t *testing.T }
+type shell struct {
+	t      *testing.T
+	server *fleetprovtest.Server
+}
 
 func newShell(t *testing.T) shell {
 	t.Helper()
-	server := fleetprovtest.NewServer()
+	return newShellOf(t, fleetprovtest.NewUnstartedServer())
+}
+
+func newShellOf(t *testing.T, server *fleetprovtest.Server) shell {
+	t.Helper()
+	server.Start()
 	t.Cleanup(server.Close)
 	control := httptest.NewServer(server.ControlPlane())
 	t.Cleanup(control.Close)
@@ -34,7 +42,7 @@ func newShell(t *testing.T) shell {
 	} {
 		t.Setenv(name, value)
 	}
-	return shell{t}
+	return shell{t, server}
 }
 
 // run returns the exit code and what was printed.
@@ -77,10 +85,12 @@ func TestFleetFromSetupToTeardown(t *testing.T) {
 	assert.Equal(t, "0003\n", s.succeeds("serials", "add", "0003", "0001"))
 	assert.Equal(t, "0002\n", s.succeeds("serials", "remove", "0002"))
 	assert.Equal(t, "0001\n0003\n", s.succeeds("serials", "list"))
-	assert.Contains(t, s.succeeds("release", "0001"), "no thing device-0001")
-	assert.Contains(t, s.succeeds("retire", strings.Repeat("0", 64)), "it is gone")
+	assert.Contains(t, s.succeeds("release", "0001"), "  no need:  there is no thing device-0001: its device can register\n")
+	assert.Contains(t, s.succeeds("retire", strings.Repeat("0", 64)), "  no need:  certificate "+strings.Repeat("0", 64)+" is gone\n")
 	assert.Empty(t, s.succeeds("retire", "-delete"))
 
+	out = s.succeeds("setup", "-no-claim")
+	assert.NotContains(t, out, "laim")
 	out = s.succeeds("claim", "-out", "second.pfx")
 	id := strings.Fields(out)[1]
 	assert.Contains(t, s.succeeds("claim", "-deactivate", id), "is inactive")
@@ -135,6 +145,7 @@ func TestBadInput(t *testing.T) {
 		{"serials list", exitFailed, "there is no function fleet-provisioning-hook in eu-west-1, which has the list: run setup first"},
 		{"release", exitUsage, "give a serial number"},
 		{"retire", exitUsage, "give the ids of certificates"},
+		{"retire -delete -thing device-1", exitUsage, "-thing goes with retiring, not with -delete"},
 		{"retire -delete -", exitUsage, "give the ids of certificates"},
 	} {
 		t.Run(test.arguments, func(t *testing.T) {
@@ -157,23 +168,23 @@ func TestNoCredentials(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	code, _, err := s.run("", "setup")
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, err, "fleetprov setup: no AWS credentials were found: log in with the AWS CLI")
-	assert.Equal(t, 1, strings.Count(err, "\n"), err)
+	assert.Equal(t, "fleetprov setup: no AWS credentials were found: log in with the AWS CLI, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n", err)
 	code, _, err = s.run("", "setup", "-profile", "nobody")
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, err, "nobody")
+	assert.Equal(t, "fleetprov setup: the AWS CLI has no profile \"nobody\" on this machine: check -profile and AWS_PROFILE, or make it with aws configure --profile\n", err)
 }
 
-func TestFlagsGoBeforeTheFile(t *testing.T) {
+func TestFlagsOverrideTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fleet.json")
 	require.NoError(t, os.WriteFile(path, []byte(`{"name":"pumps","thingName":"pump-{SerialNumber}","parameters":{"A":"1","B":null}}`), 0o600))
-	f := fleet{file: path, name: "fans", parameters: map[string]*string{"B": new(string)}, noRenewal: true}
+	f := fleet{file: path, name: "fans", parameters: map[string]*string{"B": new(string)}, noClaim: true, noRenewal: true}
 	loaded, err := f.load()
 	require.NoError(t, err)
 	assert.Equal(t, "fans", loaded.Name)
 	assert.Equal(t, "pump-{SerialNumber}", loaded.ThingName)
 	assert.Equal(t, "1", *loaded.Parameters["A"])
 	assert.Equal(t, "", *loaded.Parameters["B"])
+	assert.True(t, loaded.NoClaim)
 	assert.True(t, loaded.NoRenewal)
 }
 
@@ -188,5 +199,5 @@ func TestFlagBehindAnArgumentIsRefused(t *testing.T) {
 		assert.Equal(t, exitUsage, code, arguments)
 		assert.Contains(t, err, "flags go before the arguments", arguments)
 	}
-	assert.Contains(t, s.succeeds("release", "-dry-run", "--", "-1"), "no thing device--1")
+	assert.Contains(t, s.succeeds("release", "-dry-run", "--", "-1"), "there is no thing device--1")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,6 +14,9 @@ import (
 func present(w io.Writer, plan *operator.Plan) {
 	for _, what := range plan.Present {
 		fmt.Fprintf(w, "  is there: %s\n", what)
+	}
+	for _, what := range plan.Unneeded {
+		fmt.Fprintf(w, "  no need:  %s\n", what)
 	}
 }
 
@@ -30,16 +34,48 @@ func carryOut(ctx context.Context, w io.Writer, plan *operator.Plan) error {
 	})
 }
 
-// ask asks a question, and reports whether the answer is the one that is wanted.
-func ask(t terminal, question, wanted string) bool {
+// ask asks a question, and fails unless the answer is the one that is wanted.
+func ask(ctx context.Context, t terminal, question, wanted string) error {
 	fmt.Fprintf(t.out, "%s Type %q to go on: ", question, wanted)
-	var answer []byte
-	for one := make([]byte, 1); len(answer) < 100; {
-		if n, err := t.in.Read(one); n == 0 || err != nil || one[0] == '\n' {
+	answer, err := reading(ctx, func() (string, error) { return readLine(t.in), nil })
+	fmt.Fprintln(t.out)
+	if err == nil && answer != wanted {
+		err = fmt.Errorf("the answer is not %q", wanted)
+	}
+	return err
+}
+
+// readLine reads no further than the line, since what follows may be for somebody else.
+func readLine(in io.Reader) string {
+	var line []byte
+	for one := make([]byte, 1); len(line) < 100; {
+		if n, err := in.Read(one); n == 0 || err != nil || one[0] == '\n' {
 			break
 		}
-		answer = append(answer, one[0])
+		line = append(line, one[0])
 	}
-	fmt.Fprintln(t.out)
-	return strings.TrimSpace(string(answer)) == wanted
+	return strings.TrimSpace(string(line))
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// reading calls read, and does not wait for it once ctx has ended: nothing else ends a read
+// of the standard input, which goes on until the program ends.
+func reading[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var nothing T
+		return nothing, errInterrupted
+	}
 }

@@ -80,7 +80,7 @@ func next(ctx context.Context, t terminal, a *operator.Account, s operator.Setup
 		return err
 	}
 	fmt.Fprintf(t.out, "\nThe fleet is set up. Endpoint: %s\n", endpoint)
-	if _, err := os.Stat(s.ClaimFile); err == nil {
+	if _, err := os.Stat(s.ClaimFile); err == nil && !s.Fleet.NoClaim {
 		fmt.Fprintf(t.out, "Claim: %s, its password: %s\n", s.ClaimFile, passwordFile(s.ClaimFile))
 	}
 	if len(list) == 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 
@@ -16,7 +15,7 @@ func teardown(flags *flag.FlagSet) action {
 	var keepDevices, replace, dryRun, yes bool
 	in.register(flags)
 	of.register(flags)
-	flags.StringVar(&claimFile, "out", "claim_identity.pfx", "`file` of the claim, as it was given to setup")
+	flags.StringVar(&claimFile, "out", "claim_identity.pfx", "`file` of the claim, as it was given to setup; claims that were cut off are found by their files in its directory")
 	flags.BoolVar(&keepDevices, "keep-devices", false, "leave things, their certificates and policies, so that devices go on working")
 	flags.BoolVar(&replace, "replace", false, "remove what has the fleet's names and is different from what setup makes, too")
 	flags.BoolVar(&dryRun, "dry-run", false, "say what is to be done, and do nothing")
@@ -46,8 +45,10 @@ func teardown(flags *flag.FlagSet) action {
 		case len(plan.Steps) == 0:
 			fmt.Fprintln(t.out, "there is nothing to remove")
 			return nil
-		case !yes && !ask(t, "This cannot be undone.", a.ID()):
-			return errors.New("nothing was removed")
+		case !yes:
+			if err := ask(ctx, t, "This cannot be undone.", a.ID()); err != nil {
+				return fmt.Errorf("%w: nothing was removed", err)
+			}
 		}
 		return carryOut(ctx, t.out, plan)
 	}
