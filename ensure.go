@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
@@ -65,9 +67,10 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // Credentials are returned even together with an error.
 //
 // Each call of the store takes as long as [WithStepTimeout] says at most. So does Lock
-// where there are expired credentials to boot with; otherwise it takes until ctx ends. When ctx ends, what is being written after AWS has given
-// something gets two seconds more. That holds also for a store that hangs and does not
-// watch its context: see [Store] for what is left behind then.
+// where there are expired credentials to boot with; otherwise it waits until ctx ends,
+// and the log says so every minute. When ctx ends, what is being written after AWS has
+// given something gets two seconds more. That holds also for a store that hangs and does
+// not watch its context: see [Store] for what is left behind then.
 //
 // The claim may be erased once Ensure has returned without an error.
 func (p *Provisioner) Ensure(ctx context.Context, store Store, parameters map[string]string) (*Credentials, error) {
@@ -379,7 +382,7 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
 	free := func() error { return nil }
 	if locker, ok := k.store.(Locker); ok {
-		free, err = k.calls.Lock(ctx, locker.Lock)
+		free, err = k.waitForLock(ctx, locker)
 	}
 	if err == nil {
 		return func() { k.unlock(context.WithoutCancel(ctx), free) }, nil
@@ -390,6 +393,24 @@ func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
 		err = fmt.Errorf("%w; another run may hold it", ended)
 	}
 	return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w", err)}
+}
+
+// lockWarning is how often a run that waits for the lock says so.
+const lockWarning = time.Minute
+
+// waitForLock takes the lock. Only the store knows whether another run holds it, who may
+// be waited for, or it hangs: what it does besides waiting has as long as any step.
+func (k *keeper) waitForLock(ctx context.Context, locker Locker) (unlock func() error, err error) {
+	waiting, taken := context.WithCancel(context.WithoutCancel(ctx))
+	var warnings sync.WaitGroup
+	warnings.Go(func() {
+		for waited := lockWarning; backoff.Sleep(waiting, lockWarning); waited += lockWarning {
+			k.run.steps.log.warn(ctx, "waiting for the lock of the store; another run may hold it, or the store hangs", "waited", waited)
+		}
+	})
+	defer warnings.Wait()
+	defer taken()
+	return k.calls.Lock(bounded.WithStep(ctx, k.run.steps.timeout), locker.Lock)
 }
 
 // unlock gives up the lock, when no write can come any more from this run.
@@ -409,7 +430,7 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 	}()
 }
 
-// free calls what gives up the lock, which has as long as any call of the store.
+// free gives up the lock. The call may take as long as any other call of the store.
 func (k *keeper) free(ctx context.Context, free func() error) {
 	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
 	defer cancel()

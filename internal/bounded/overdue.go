@@ -62,11 +62,20 @@ func (r *registry) refusal(key any) error {
 	return nil
 }
 
-// keysKey and patienceKey are what a call tells those that are made within it.
+// keysKey, patienceKey and stepKey are what a call tells those that are made within it.
 type (
 	keysKey     struct{}
 	patienceKey struct{}
+	stepKey     struct{}
 )
+
+// WithStep tells the calls under ctx how long one may take that waits for nobody.
+func WithStep(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, stepKey{}, d)
+}
+
+// stepTimeout is what nobody told otherwise: the default of the public option of that name.
+const stepTimeout = 30 * time.Second
 
 // withKey adds key to the keys of the writes that ctx belongs to, and returns them all.
 func withKey(ctx context.Context, key any) (context.Context, []any) {
