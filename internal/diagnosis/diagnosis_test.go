@@ -19,6 +19,7 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
+	"github.com/fleetprov/fleetprov/internal/iotendpoint"
 	"github.com/fleetprov/fleetprov/internal/keys"
 	"github.com/fleetprov/fleetprov/internal/link"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
@@ -354,7 +355,7 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		refusal bool
 		says    string
 	}{
-		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, false, "connection refused"},
+		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, false, "connection refused; check the endpoint's host and port"},
 		"no such host":     {&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, nil, false, "no such host"},
 		"lost":             {shake(io.EOF), []error{diagnosis.ErrConnectionLost}, false, "check the endpoint and its port, and that nothing on the way filters TLS"},
 		"of a stranger":    {verify(x509.UnknownAuthorityError{}), nil, true, "; check the endpoint, or give the roots of a custom domain with WithRootCAs"},
@@ -362,12 +363,14 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		"not valid yet":    {verify(x509.CertificateInvalidError{Cert: later, Reason: x509.Expired}), []error{diagnosis.ErrClock}, true, "it is 2026-03-01T12:00:00Z and the server's certificate is valid from 2026-03-01T13:00:00Z: set the clock"},
 		"expired":          {verify(x509.CertificateInvalidError{Cert: earlier, Reason: x509.Expired}), nil, true, "check the device's clock and the endpoint"},
 		"no TLS":           {shake(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), nil, false, "check the endpoint and its port, and that the network asks for no login"},
-		"of an old TLS":    {shake(alert(70)), nil, true, "protocol version"},
+		"of an old TLS":    {shake(alert(70)), nil, true, "protocol version not supported; check the endpoint and its port, and what changes TLS on the way"},
+		"of another name":  {shake(alert(112)), nil, true, "unrecognized name; the server does not know the name iot.example.com (SNI): check the endpoint"},
+		"of no MQTT":       {shake(alert(120)), nil, true, "the server takes no MQTT there (ALPN): check the endpoint and its port"},
 		"our own alert":    {shake(&net.OpError{Op: "local error", Err: tls.AlertError(40)}), nil, true, "handshake failure"},
 		"a server's fault": {shake(alert(80)), []error{diagnosis.ErrConnectionLost}, false, "internal error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := diagnosis.Explain(t.Context(), steps["connect"].hints, &link.DialError{Err: test.err}, now)
+			err := diagnosis.Explain(t.Context(), steps["connect"].hints, &link.DialError{Err: test.err, Endpoint: iotendpoint.Endpoint{Host: "iot.example.com", Port: "8883"}}, now)
 			assertIs(t, err, test.is...)
 			assert.ErrorContains(t, err, test.says)
 			assert.ErrorIs(t, err, test.err)

@@ -96,6 +96,10 @@ func (e Endpoint) IsLegacy() bool {
 	return e.IsAWS() && strings.HasPrefix(rest, "iot.") && !strings.HasSuffix(prefix, "-ats")
 }
 
+// HasALPN reports whether MQTT is asked for by ALPN, on the port that serves other
+// protocols too.
+func (e Endpoint) HasALPN() bool { return e.Port == httpsPort }
+
 // name is the host as it is compared.
 func (e Endpoint) name() string { return strings.TrimSuffix(strings.ToLower(e.Host), ".") }
 
@@ -119,7 +123,7 @@ func (e Endpoint) TLSConfig(base *tls.Config, roots *x509.CertPool, certificate 
 	config.ServerName = e.Host
 	config.RootCAs = roots
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	if e.Port == httpsPort {
+	if e.HasALPN() {
 		config.NextProtos = []string{mqttProtocol}
 	}
 	// With Certificates, crypto/tls sends none if the server names authorities that
