@@ -331,6 +331,7 @@ func (k *keeper) replaced(ctx context.Context) (*Credentials, []byte, error) {
 	if err != nil {
 		return nil, nil, &Error{Op: OpStore, Err: fmt.Errorf("the credentials to renew: %w", err)}
 	}
+	k.warnOfEndpoint(ctx, old)
 	return old, data, nil
 }
 

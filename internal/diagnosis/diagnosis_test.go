@@ -19,7 +19,6 @@ import (
 
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
 	"github.com/fleetprov/fleetprov/internal/exchange"
-	"github.com/fleetprov/fleetprov/internal/iotendpoint"
 	"github.com/fleetprov/fleetprov/internal/keys"
 	"github.com/fleetprov/fleetprov/internal/link"
 	"github.com/fleetprov/fleetprov/internal/mqttsession"
@@ -370,7 +369,9 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		"a server's fault": {shake(alert(80)), []error{diagnosis.ErrConnectionLost}, false, "internal error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := diagnosis.Explain(t.Context(), steps["connect"].hints, &link.DialError{Err: test.err, Endpoint: iotendpoint.Endpoint{Host: "iot.example.com", Port: "8883"}}, now)
+			unopen := &link.DialError{Err: test.err}
+			unopen.Endpoint.Host = "iot.example.com"
+			err := diagnosis.Explain(t.Context(), steps["connect"].hints, unopen, now)
 			assertIs(t, err, test.is...)
 			assert.ErrorContains(t, err, test.says)
 			assert.ErrorIs(t, err, test.err)

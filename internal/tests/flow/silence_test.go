@@ -179,5 +179,14 @@ func TestAStoreThatWasFilledAtAnotherEndpoint(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, output.String(), `the store was filled at the endpoint "old.example.com:8883"`)
 		assert.Equal(t, 1, strings.Count(output.String(), "\n"))
+
+		// Also by a renewal.
+		output = standardLog(t)
+		elsewhere, err := fleetprov.New("other.example.com", provtest.Template, provtest.Claim(t, server), dialPipes(server), fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
+		require.NoError(t, err)
+		_, err = elsewhere.Renew(t.Context(), store, nil)
+		require.Error(t, err, "the server has another name")
+		assert.Equal(t, 1, strings.Count(output.String(), `the store was filled at the endpoint "localhost:`), output)
+		assert.Contains(t, output.String(), `and this is "other.example.com:8883"`)
 	})
 }
