@@ -41,6 +41,19 @@ type step struct {
 	hasSession, hasAnswers bool
 }
 
+// badAnswer is what the step says of an answer that AWS IoT does not document.
+func (s step) badAnswer() string {
+	says := "check the endpoint and its port, and report it with the log if they are right"
+	switch s.hints.(type) {
+	case *diagnosis.Create:
+		return says + "; no certificate is active yet"
+	case *diagnosis.Register:
+		return says + "; the certificate is active if AWS IoT has accepted it: keep the credentials that come with this error"
+	default:
+		return says
+	}
+}
+
 const registered = "check that it is registered and active in the account and region of the endpoint"
 
 var steps = map[string]step{
@@ -171,8 +184,8 @@ func TestFailuresOfASession(t *testing.T) {
 			"not served":                  {&mqttsession.ConnackError{Code: 3}, nil, "return code 3 (server unavailable)"},
 			"a wrong version":             {&mqttsession.ConnackError{Code: 1}, nil, "return code 1"},
 			"refused by SUBACK":           {&mqttsession.SubackError{Filter: "a/b", Code: 0x80}, []error{diagnosis.ErrNotAuthorized}, step.closed},
-			"a broken protocol":           {fmt.Errorf("%w: half a packet", mqttsession.ErrProtocol), []error{exchange.ErrBadResponse}, "half a packet"},
-			"a bad answer":                {fmt.Errorf("%w: no privateKey", exchange.ErrBadResponse), []error{exchange.ErrBadResponse}, "no privateKey"},
+			"a broken protocol":           {fmt.Errorf("%w: half a packet", mqttsession.ErrProtocol), []error{exchange.ErrBadResponse}, "half a packet; " + step.badAnswer()},
+			"a bad answer":                {fmt.Errorf("%w: no privateKey", exchange.ErrBadResponse), []error{exchange.ErrBadResponse}, "no privateKey; " + step.badAnswer()},
 			"a claim that is not known":   {alert(46), []error{diagnosis.ErrNotAuthorized}, step.refused},
 			"a claim of another CA":       {alert(48), []error{diagnosis.ErrNotAuthorized}, "the server refused the certificate"},
 			"no claim":                    {alert(116), []error{diagnosis.ErrNotAuthorized}, "the server refused the certificate"},
