@@ -185,11 +185,18 @@ func (c *Create) Silent() string {
 func (*Create) Refused() string { return registered }
 
 // Rejected implements [Hints].
-func (*Create) Rejected(r *exchange.Rejection) string {
+func (c *Create) Rejected(r *exchange.Rejection) string {
 	if advice := anywhere(r); advice != "" {
 		return advice
 	}
-	return "check the request and the account's limits"
+	switch r.StatusCode {
+	case http.StatusForbidden:
+		return "check that the certificate's policy allows iot:Publish on topic/" + c.Topics
+	case http.StatusConflict:
+		return "AWS IoT documents no conflict here: report it with the log"
+	default:
+		return "check the request and the account's limits"
+	}
 }
 
 // BadAnswer implements [Hints]. Only RegisterThing makes it active.
