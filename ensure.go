@@ -421,7 +421,7 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 		k.free(ctx, free)
 		return
 	}
-	k.run.steps.log.warn(ctx, "the store hangs, and stays locked until it has done what it was asked for", "unended", what)
+	k.run.steps.log.warn(ctx, "the store hangs, and stays locked until it has done what it was asked for: check the store", "unended", what)
 	go func() {
 		for ended != nil {
 			<-ended
@@ -437,7 +437,7 @@ func (k *keeper) free(ctx context.Context, free func() error) {
 	defer cancel()
 	err := bounded.Call(ctx, "unlocking the store", func(context.Context) error { return free() })
 	if err != nil {
-		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
+		k.run.steps.log.warn(ctx, "unlocking the store failed: if the store stays locked, restart the process", "error", err)
 	}
 }
 
@@ -549,9 +549,14 @@ func (k *keeper) pending(ctx context.Context, stored string) (*journal.Pending, 
 		return pending, nil
 	case !isKeyGone(err):
 		return nil, keyFailure(pending.Credentials, err)
+	case pending.Credentials.CertificateID == stored:
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s: %w", credentialsName, err))
 	case !pending.Accepted:
-		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone", "certificateId", pending.Credentials.CertificateID)
+		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone: deactivate it in AWS IoT if it is active", "certificateId", pending.Credentials.CertificateID)
 		return k.journal.GiveUp(ctx, pending)
+	case k.old != nil:
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds renewed credentials that AWS has accepted and that are not stored yet: %w; "+
+			"give that key, or delete %s to renew again, and deactivate the certificate: the device goes on with the stored credentials", journal.Name, err, journal.Name))
 	default:
 		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
 			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name))
@@ -597,7 +602,7 @@ func keyFailure(file *credfile.File, err error) error {
 func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
 	if here := k.run.p.link.Endpoint.String(); !strings.EqualFold(c.Endpoint, here) && !k.warned {
 		k.warned = true
-		k.run.steps.log.warn(ctx, fmt.Sprintf("the store was filled at the endpoint %q, and this is %q", c.Endpoint, here), "certificateId", c.CertificateID)
+		k.run.steps.log.warn(ctx, fmt.Sprintf("the store was filled at the endpoint %q, and this is %q: give each endpoint a store of its own", c.Endpoint, here), "certificateId", c.CertificateID)
 	}
 }
 

@@ -48,6 +48,8 @@ func Parse(s string) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("the endpoint %q has quotes in it: it must be a host or host:port alone, as %s --output text prints it", s, describe)
 	case strings.Contains(s, "://"):
 		return Endpoint{}, fmt.Errorf("the endpoint %q is a URL: it must be a host or host:port", s)
+	case strings.Index(s, "/") > 0:
+		return Endpoint{}, fmt.Errorf("the endpoint %q has a path behind it: it must be a host or host:port", s)
 	}
 	host, port := s, mqttPort
 	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") {
