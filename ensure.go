@@ -250,9 +250,9 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 // replace. It has a journal as [Provisioner.Ensure] has: called again after a
 // power failure or an error, it goes on where it was: new credentials that could not
 // be verified are tried again, not replaced. Until it has returned without an error,
-// the old credentials are in the store. A call that finds a renewal done but for its
-// journal ends that one, and returns the credentials that are stored: their
-// CertificateID tells.
+// the old credentials are in the store. If a renewal before it has stored its credentials
+// and only could not delete its journal, the call deletes that, returns what is stored,
+// and does not renew again: the CertificateID tells which they are.
 //
 // When AWS refuses the ownership token of a renewal whose registration was not answered,
 // the new certificate is tried under the thing name. If it connects, it is the renewal,
