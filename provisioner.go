@@ -221,10 +221,11 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 		credentials, err = r.attempt(ctx)
 		return err == nil || credentials != nil, err
 	})
-	if credentials == nil {
-		credentials = r.gained.unread
+	err = r.steps.interrupted(err)
+	if credentials == nil && r.gained.unread != nil {
+		return r.gained.unread, r.steps.afterAcceptance(err)
 	}
-	return credentials, r.steps.interrupted(err)
+	return credentials, err
 }
 
 // waiting reports the wait before the next attempt, unless the claim ends before it.

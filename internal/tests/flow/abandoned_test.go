@@ -589,6 +589,10 @@ func TestARegistrationWhoseAnswerCannotBeRead(t *testing.T) {
 				register(server, test.faults...)
 				credentials, err := provisioner.Ensure(t.Context(), store, renewalParameters)
 				assert.Equal(t, test.fails, err != nil, "%v", err)
+				if test.fails {
+					assert.Equal(t, 1, strings.Count(err.Error(), "keep the credentials that come with this error"), "%v", err)
+					assert.NotContains(t, err.Error(), "Go ")
+				}
 				require.NotNil(t, credentials, "AWS has accepted it")
 				assert.Equal(t, issued(server), []string{credentials.CertificateID})
 				assert.Equal(t, test.thing, credentials.ThingName)
