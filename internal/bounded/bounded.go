@@ -84,8 +84,8 @@ func Lock(ctx context.Context, key any, doing string, lock func(context.Context)
 	return taken, err
 }
 
-// Step calls read as Read does, but for no longer than WithStep says: it waits for
-// nobody. Then the error is [os.ErrDeadlineExceeded].
+// Step is Read with an end of its own, also where ctx has none: see [WithStep]. It is
+// for a call that waits for nobody. That end is [os.ErrDeadlineExceeded].
 func Step[T any](ctx context.Context, doing string, read func(context.Context) (T, error)) (T, error) {
 	timeout, ok := ctx.Value(stepKey{}).(time.Duration)
 	if !ok {

@@ -69,12 +69,13 @@ type (
 	stepKey     struct{}
 )
 
-// WithStep tells the calls under ctx how long one may take that waits for nobody.
+// WithStep sets how long a [Step] under ctx may take.
 func WithStep(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, stepKey{}, d)
 }
 
-// stepTimeout is what nobody told otherwise: the default of the public option of that name.
+// stepTimeout is how long a [Step] may take without WithStep: as long as the public
+// option WithStepTimeout says by default.
 const stepTimeout = 30 * time.Second
 
 // withKey adds key to the keys of the writes that ctx belongs to, and returns them all.
