@@ -44,7 +44,7 @@ type Credentials struct {
 type privateKey struct{ signer crypto.Signer }
 
 var (
-	errNoKey    = errors.New("fleetprov: the credentials have no private key: if it lives in hardware, give it with UseKeyring or SetPrivateKey")
+	errNoKey    = fmt.Errorf("fleetprov: %w: if it lives in hardware, give it with UseKeyring or SetPrivateKey", ErrKeyMissing)
 	errHardware = errors.New("fleetprov: the private key lives in hardware and cannot be written to a file")
 	errJSON     = errors.New("fleetprov: credentials have no JSON form, which would lose the private key: use MarshalPEM")
 )
@@ -77,19 +77,29 @@ func (c *Credentials) setKey(key crypto.Signer) error {
 	if keys.IsNil(key) {
 		return fmt.Errorf("%w: it is nil", ErrKeyMissing)
 	}
+	if err := checkBelongs(key, leaf); err != nil {
+		return err
+	}
+	c.private = &privateKey{key}
+	return nil
+}
+
+// checkBelongs refuses a key that is not the certificate's. Hardware that does not
+// answer says nothing of whose key it has.
+func checkBelongs(key crypto.Signer, leaf *x509.Certificate) error {
 	public := key.Public()
 	switch {
 	case keys.IsNil(public):
 		return errors.New("the private key does not tell its public half: does the hardware answer?")
 	case !keys.Same(public, leaf.PublicKey):
 		return fmt.Errorf("the private key does not belong to the certificate: %w", ErrKeyMismatch)
+	default:
+		return nil
 	}
-	c.private = &privateKey{key}
-	return nil
 }
 
 // TLSCertificate returns the certificate and its key for use with crypto/tls. It
-// fails if the key lives in hardware and was not given by
+// fails with [ErrKeyMissing] if the key lives in hardware and was not given by
 // [Credentials.SetPrivateKey] or [Credentials.UseKeyring].
 func (c *Credentials) TLSCertificate() (tls.Certificate, error) {
 	leaf, chain, err := c.chain()
@@ -99,8 +109,8 @@ func (c *Credentials) TLSCertificate() (tls.Certificate, error) {
 	if c.private == nil {
 		return tls.Certificate{}, errNoKey
 	}
-	if !keys.Same(c.private.signer.Public(), leaf.PublicKey) {
-		return tls.Certificate{}, errors.New("fleetprov: the private key does not belong to the certificate")
+	if err := checkBelongs(c.private.signer, leaf); err != nil {
+		return tls.Certificate{}, fmt.Errorf("fleetprov: %w", err)
 	}
 	return tls.Certificate{Certificate: chain, PrivateKey: c.private.signer, Leaf: leaf}, nil
 }

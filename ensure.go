@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/fleetprov/fleetprov/internal/backoff"
 	"github.com/fleetprov/fleetprov/internal/bounded"
 	"github.com/fleetprov/fleetprov/internal/credfile"
 	"github.com/fleetprov/fleetprov/internal/diagnosis"
@@ -65,10 +67,10 @@ func LoadCredentials(ctx context.Context, store Store) (*Credentials, error) {
 // Credentials are returned even together with an error.
 //
 // Each call of the store takes as long as [WithStepTimeout] says at most. So does Lock
-// where there are expired credentials to boot with; otherwise it takes until ctx ends.
-// When ctx ends, what is being written after AWS has given something gets two seconds
-// more. That holds also for a store that hangs and does not watch its context: see
-// [Store] for what is left behind then.
+// where there are expired credentials to boot with; otherwise it waits until ctx ends,
+// and the log says so every minute. When ctx ends, what is being written after AWS has
+// given something gets two seconds more. That holds also for a store that hangs and does
+// not watch its context: see [Store] for what is left behind then.
 //
 // A run may end before the wait that [WithBackoff] asks for: when ctx does, or with
 // [WithMaxAttempts]. A program that calls Ensure again waits for it;
@@ -255,9 +257,9 @@ func (k *keeper) verify(ctx context.Context, c *Credentials) error {
 // replace. It has a journal as [Provisioner.Ensure] has: called again after a
 // power failure or an error, it goes on where it was: new credentials that could not
 // be verified are tried again, not replaced. Until it has returned without an error,
-// the old credentials are in the store. A call that finds a renewal done but for its
-// journal ends that one, and returns the credentials that are stored: their
-// CertificateID tells.
+// the old credentials are in the store. If a renewal before it has stored its credentials
+// and only could not delete its journal, the call deletes that, returns what is stored,
+// and does not renew again: the CertificateID tells which they are.
 //
 // When AWS refuses the ownership token of a renewal whose registration was not answered,
 // the new certificate is tried under the thing name. If it connects, it is the renewal,
@@ -336,6 +338,7 @@ func (k *keeper) replaced(ctx context.Context) (*Credentials, []byte, error) {
 	if err != nil {
 		return nil, nil, &Error{Op: OpStore, Err: fmt.Errorf("the credentials to renew: %w", err)}
 	}
+	k.warnOfEndpoint(ctx, old)
 	return old, data, nil
 }
 
@@ -387,7 +390,7 @@ func (p *Provisioner) newKeeper(store Store, renewal bool) (*keeper, error) {
 func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
 	free := func() error { return nil }
 	if locker, ok := k.store.(Locker); ok {
-		free, err = k.calls.Lock(ctx, locker.Lock)
+		free, err = k.waitForLock(ctx, locker)
 	}
 	if err == nil {
 		return func() { k.unlock(context.WithoutCancel(ctx), free) }, nil
@@ -400,6 +403,24 @@ func (k *keeper) lock(ctx context.Context) (unlock func(), err error) {
 	return nil, &Error{Op: OpStore, Err: fmt.Errorf("locking the store: %w", err)}
 }
 
+// lockWarning is how often a run that waits for the lock says so.
+const lockWarning = time.Minute
+
+// waitForLock takes the lock. Only the store knows whether another run holds it, who may
+// be waited for, or it hangs: what it does besides waiting has as long as any step.
+func (k *keeper) waitForLock(ctx context.Context, locker Locker) (unlock func() error, err error) {
+	waiting, taken := context.WithCancel(context.WithoutCancel(ctx))
+	var warnings sync.WaitGroup
+	warnings.Go(func() {
+		for waited := lockWarning; backoff.Sleep(waiting, lockWarning); waited += lockWarning {
+			k.run.steps.log.warn(ctx, "waiting for the lock of the store; another run may hold it, or the store hangs", "waited", waited)
+		}
+	})
+	defer warnings.Wait()
+	defer taken()
+	return k.calls.Lock(bounded.WithStep(ctx, k.run.steps.timeout), locker.Lock)
+}
+
 // unlock gives up the lock, when no write can come any more from this run.
 func (k *keeper) unlock(ctx context.Context, free func() error) {
 	what, ended := k.calls.Overdue()
@@ -407,7 +428,7 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 		k.free(ctx, free)
 		return
 	}
-	k.run.steps.log.warn(ctx, "the store hangs, and stays locked until it has done what it was asked for", "unended", what)
+	k.run.steps.log.warn(ctx, "the store hangs, and stays locked until it has done what it was asked for: check the store", "unended", what)
 	go func() {
 		for ended != nil {
 			<-ended
@@ -417,13 +438,13 @@ func (k *keeper) unlock(ctx context.Context, free func() error) {
 	}()
 }
 
-// free calls what gives up the lock, which has as long as any call of the store.
+// free gives up the lock. The call may take as long as any other call of the store.
 func (k *keeper) free(ctx context.Context, free func() error) {
 	ctx, cancel := context.WithTimeout(ctx, k.run.steps.timeout)
 	defer cancel()
 	err := bounded.Call(ctx, "unlocking the store", func(context.Context) error { return free() })
 	if err != nil {
-		k.run.steps.log.warn(ctx, "unlocking the store failed", "error", err)
+		k.run.steps.log.warn(ctx, "unlocking the store failed: if the store stays locked, restart the process", "error", err)
 	}
 }
 
@@ -539,9 +560,14 @@ func (k *keeper) pending(ctx context.Context, stored string) (*journal.Pending, 
 		return pending, nil
 	case !isKeyGone(err):
 		return nil, keyFailure(pending.Credentials, err)
+	case pending.Credentials.CertificateID == stored:
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s: %w", credentialsName, err))
 	case !pending.Accepted:
-		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone", "certificateId", pending.Credentials.CertificateID)
+		k.run.steps.log.warn(ctx, "the journal's certificate is given up, since its private key is gone: deactivate it in AWS IoT if it is active", "certificateId", pending.Credentials.CertificateID)
 		return k.journal.GiveUp(ctx, pending)
+	case k.old != nil:
+		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds renewed credentials that AWS has accepted and that are not stored yet: %w; "+
+			"give that key, or delete %s to renew again, and deactivate the certificate: the device goes on with the stored credentials", journal.Name, err, journal.Name))
 	default:
 		return nil, keyFailure(pending.Credentials, fmt.Errorf("%s holds credentials that AWS has accepted and that are not stored yet: %w; "+
 			"give that key, or delete %s to provision the device anew and deactivate the certificate", journal.Name, err, journal.Name))
@@ -587,7 +613,7 @@ func keyFailure(file *credfile.File, err error) error {
 func (k *keeper) warnOfEndpoint(ctx context.Context, c *Credentials) {
 	if here := k.run.p.link.Endpoint.String(); !strings.EqualFold(c.Endpoint, here) && !k.warned {
 		k.warned = true
-		k.run.steps.log.warn(ctx, fmt.Sprintf("the store was filled at the endpoint %q, and this is %q", c.Endpoint, here), "certificateId", c.CertificateID)
+		k.run.steps.log.warn(ctx, fmt.Sprintf("the store was filled at the endpoint %q, and this is %q: give each endpoint a store of its own", c.Endpoint, here), "certificateId", c.CertificateID)
 	}
 }
 

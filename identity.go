@@ -91,8 +91,8 @@ func NewIdentity(cert tls.Certificate, roots ...*x509.Certificate) (*Identity, e
 	if !ok || keys.IsNil(signer) {
 		return nil, errors.New("fleetprov: the identity's private key is not a crypto.Signer")
 	}
-	if !keys.Same(signer.Public(), leaf.PublicKey) {
-		return nil, errors.New("fleetprov: the identity's private key does not belong to its certificate")
+	if err := checkBelongs(signer, leaf); err != nil {
+		return nil, fmt.Errorf("fleetprov: the identity: %w", err)
 	}
 	if slices.Contains(roots, nil) {
 		return nil, errors.New("fleetprov: a root certificate is nil")

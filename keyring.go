@@ -20,7 +20,7 @@ import (
 // credentials' file say which key is whose. [WithKeyring] sets one.
 type Keyring interface {
 	// Generate makes a key under label, in place of any that is there. When it fails,
-	// or the power does, there is the old key, the new one or none, but never both. The
+	// or the power does, label has the old key, the new one or none, but never two. The
 	// key must be RSA of at least 2048 bits, P-256, P-384 or P-521.
 	Generate(ctx context.Context, label string) (crypto.Signer, error)
 

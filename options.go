@@ -233,9 +233,9 @@ func WithRetryIf(retry func(error) bool) Option {
 }
 
 // WithLogger sets where steps are logged: their ends (Info, or Debug for those in the
-// store), their failures (Warn) and their beginnings (Debug); and warnings. No key,
-// token, password, payload or value of a parameter is, but for the thing name, which a
-// template may make of one. With nil nothing is logged.
+// store), their failures (Warn) and their beginnings (Debug); and warnings. Keys, tokens,
+// passwords, payloads and the values of parameters are never logged. The thing name is,
+// and a template may make it of a parameter. With nil nothing is logged.
 //
 // Default: a failure that will be tried again, with the wait, and warnings go to the
 // standard logger of package log, which hands them on to the default logger of

@@ -153,6 +153,16 @@ func (s *steps) interrupted(err error) error {
 	return s.failed(last.Op, fmt.Errorf("%w before the next attempt; the last failed: %w", end.Reason, last.Err))
 }
 
+// afterAcceptance is the failure of a run that comes with credentials, because AWS has
+// accepted the registration before, in an answer that could not be read.
+func (s *steps) afterAcceptance(err error) error {
+	var failure *Error
+	if errors.Is(err, ErrBadResponse) || !errors.As(err, &failure) { // the answer itself says so
+		return err
+	}
+	return s.failed(failure.Op, fmt.Errorf("%w; AWS IoT has accepted the registration before: keep the credentials that come with this error", failure.Err))
+}
+
 // stepLog is where steps are logged.
 type stepLog interface {
 	step(context.Context, Progress)

@@ -192,7 +192,7 @@ func (r *run) prepare(ctx context.Context, parameters map[string]string) error {
 		return r.steps.failed(OpPrepare, err)
 	}
 	if r.p.link.Endpoint.IsIP() {
-		r.steps.log.warn(ctx, "the endpoint is an IP address: AWS IoT has none that answers, since it needs a host name in TLS (SNI)", "endpoint", r.p.link.Endpoint)
+		r.steps.log.warn(ctx, "the endpoint is an IP address: AWS IoT has none that answers, since it needs a host name in TLS (SNI): give the endpoint's name", "endpoint", r.p.link.Endpoint)
 	}
 	r.parameters = maps.Clone(parameters)
 	r.steps.parameters = r.parameters
@@ -223,10 +223,11 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 		credentials, err = r.attempt(ctx)
 		return err == nil || credentials != nil, err
 	})
-	if credentials == nil {
-		credentials = r.gained.unread
+	err = r.steps.interrupted(err)
+	if credentials == nil && r.gained.unread != nil {
+		return r.gained.unread, r.steps.afterAcceptance(err)
 	}
-	return credentials, r.steps.interrupted(err)
+	return credentials, err
 }
 
 // waiting reports the wait before the next attempt, unless the claim ends before it.
@@ -278,7 +279,7 @@ func (r *run) attempt(ctx context.Context) (*Credentials, error) {
 func (r *run) giveUp(ctx context.Context) {
 	g := &r.gained
 	if g.asked {
-		r.steps.log.warn(ctx, "a certificate that may be active is given up, since its ownership token was refused", "certificateId", g.issued.ID)
+		r.steps.log.warn(ctx, "a certificate that may be active is given up, since its ownership token was refused: deactivate it in AWS IoT", "certificateId", g.issued.ID)
 		g.abandon(g.issued.ID)
 	}
 	g.issued, g.asked = nil, false
@@ -387,7 +388,7 @@ func (c *connection) create(ctx context.Context) error {
 	}
 	r.gained.issuedAt, r.gained.keyLabel = time.Now(), r.gained.newLabel
 	if issued := r.gained.issued; !issued.IDIsDigest() { // as it has always been, though AWS does not document it
-		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate", "certificateId", issued.ID)
+		r.steps.log.warn(ctx, "the certificate id is not the SHA-256 of the certificate, as AWS IoT makes it: check the endpoint, and report it if that is right", "certificateId", issued.ID)
 	}
 	return nil
 }
@@ -427,7 +428,7 @@ func (r *run) warnOfName(ctx context.Context, name string) {
 	case name == "":
 		r.steps.log.warn(ctx, diagnosis.NoThing, "template", r.p.template)
 	case !isThingName(name):
-		r.steps.log.warn(ctx, "the thing name is not 1 to 128 letters, digits, colons, underscores and hyphens, as AWS IoT has them", "thingName", name)
+		r.steps.log.warn(ctx, "the thing name is not 1 to 128 letters, digits, colons, underscores and hyphens, as AWS IoT has them: change what the template makes of the parameters", "thingName", name)
 	}
 }
 

@@ -77,7 +77,9 @@ const (
 // leading dot.
 //
 // Lock is flock on the file .lock in the directory, or LockFileEx on Windows. A
-// waiter polls ten times a second. The files .lock and .write-lock stay.
+// waiter polls ten times a second. The files .lock and .write-lock stay. Only another
+// holder is waited for until ctx ends: a disk that hangs while .lock is made fails the
+// call after 30 seconds, or the [WithStepTimeout] of the run that makes it.
 //
 // Every method returns within 0.1 s of the end of its ctx, although the disk hangs;
 // the error wraps the context's and says what has not ended. What hangs goes on in
@@ -174,16 +176,26 @@ func (s DirStore) Lock(ctx context.Context) (unlock func() error, err error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
-	return bounded.Lock(ctx, s.key(), "taking the lock "+s.path(lockFile), s.lock)
+	return bounded.Lock(ctx, s.key(), s.locking(), s.lock)
 }
 
+func (s DirStore) locking() string { return "taking the lock " + s.path(lockFile) }
+
 func (s DirStore) lock(ctx context.Context) (unlock func() error, err error) {
-	dir, err := privatedir.Create(string(s))
+	path, err := bounded.Step(ctx, s.locking(), s.makeLockFile)
 	if err != nil {
 		return nil, err
 	}
+	return filelock.Lock(ctx, path)
+}
+
+func (s DirStore) makeLockFile(context.Context) (path string, err error) {
+	dir, err := privatedir.Create(string(s))
+	if err != nil {
+		return "", err
+	}
 	defer dir.Close()
-	return lock(ctx, dir, lockFile)
+	return dir.MakeLockFile(lockFile)
 }
 
 // check looks at what no operation can do without.

@@ -10,6 +10,8 @@ package bounded
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 )
 
@@ -80,6 +82,22 @@ func Lock(ctx context.Context, key any, doing string, lock func(context.Context)
 		return nil, err // taken is still the call's
 	}
 	return taken, err
+}
+
+// Step is Read with an end of its own, also where ctx has none: see [WithStep]. It is
+// for a call that waits for nobody. That end is [os.ErrDeadlineExceeded].
+func Step[T any](ctx context.Context, doing string, read func(context.Context) (T, error)) (T, error) {
+	timeout, ok := ctx.Value(stepKey{}).(time.Duration)
+	if !ok {
+		timeout = stepTimeout
+	}
+	step, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	value, err := Read(step, doing, read)
+	if IsHang(err) && ctx.Err() == nil {
+		err = fmt.Errorf("%s has not ended within %v: the store hangs: %w", doing, timeout, os.ErrDeadlineExceeded)
+	}
+	return value, err
 }
 
 // Overdue returns what write under key was left behind, and what is closed when it has

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -88,6 +89,43 @@ func TestACallThatHangsIsLeftBehind(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAStepHasAnEndOfItsOwn(t *testing.T) {
+	for name, row := range map[string]struct {
+		ctx   context.Context
+		takes time.Duration
+		says  string
+		is    error
+	}{
+		"by default":          {context.Background(), 30 * time.Second, "making a has not ended within 30s: the store hangs: i/o timeout", os.ErrDeadlineExceeded},
+		"as the run has it":   {bounded.WithStep(context.Background(), time.Second), time.Second, "making a has not ended within 1s: the store hangs: i/o timeout", os.ErrDeadlineExceeded},
+		"later than its call": {bounded.WithStep(context.Background(), time.Hour), time.Minute, "making a has not ended: enough", context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := row.ctx
+				if row.is == context.DeadlineExceeded {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeoutCause(ctx, time.Minute, errEnough)
+					defer cancel()
+				}
+				hang, release := hanging()
+				defer release()
+				start := time.Now()
+
+				_, err := bounded.Step(ctx, "making a", func(ctx context.Context) (string, error) { return "a", hang(ctx) })
+
+				assert.Equal(t, row.takes+courtesy, time.Since(start))
+				assert.EqualError(t, err, row.says)
+				assert.ErrorIs(t, err, row.is)
+				assert.Equal(t, row.is == context.DeadlineExceeded, errors.Is(err, context.DeadlineExceeded), "that is the caller's")
+			})
+		})
+	}
+	made, err := bounded.Step(t.Context(), "making a", func(context.Context) (string, error) { return "a", fs.ErrExist })
+	assert.Equal(t, "a", made)
+	assert.Equal(t, fs.ErrExist, err)
 }
 
 func TestACallThatWatchesItsContextIsNotLeftBehind(t *testing.T) {

@@ -62,11 +62,21 @@ func (r *registry) refusal(key any) error {
 	return nil
 }
 
-// keysKey and patienceKey are what a call tells those that are made within it.
+// keysKey, patienceKey and stepKey are what a call tells those that are made within it.
 type (
 	keysKey     struct{}
 	patienceKey struct{}
+	stepKey     struct{}
 )
+
+// WithStep sets how long a [Step] under ctx may take.
+func WithStep(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, stepKey{}, d)
+}
+
+// stepTimeout is how long a [Step] may take without WithStep: as long as the public
+// option WithStepTimeout says by default.
+const stepTimeout = 30 * time.Second
 
 // withKey adds key to the keys of the writes that ctx belongs to, and returns them all.
 func withKey(ctx context.Context, key any) (context.Context, []any) {

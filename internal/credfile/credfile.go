@@ -3,6 +3,7 @@
 package credfile
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -209,9 +210,18 @@ func ParseLeaf(chain [][]byte) (*x509.Certificate, error) {
 	return leaf, nil
 }
 
+// DecodeJSON decodes JSON into v. Its error names a field, and not the type of v.
+func DecodeJSON(text []byte, v any) error {
+	err := json.Unmarshal(text, v)
+	if kind := new(json.UnmarshalTypeError); errors.As(err, &kind) {
+		return fmt.Errorf("%s is of another kind", cmp.Or(kind.Field, "the JSON"))
+	}
+	return err
+}
+
 func parseMetadata(text []byte) (*metadata, error) {
 	m := new(metadata)
-	if err := json.Unmarshal(text, m); err != nil {
+	if err := DecodeJSON(text, m); err != nil {
 		return nil, fmt.Errorf("the metadata are damaged: %w", err)
 	}
 	if m.Version != version {
@@ -227,7 +237,7 @@ func parseKey(der []byte) (crypto.Signer, error) {
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("the private key is a %T, which cannot sign", key)
+		return nil, errors.New("the private key is of a kind that cannot sign")
 	}
 	return signer, nil
 }

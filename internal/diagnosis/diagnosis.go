@@ -67,9 +67,9 @@ func session(hints Hints, err error) error {
 	)
 	switch {
 	case errors.Is(err, exchange.ErrBadResponse):
-		return err
+		return fmt.Errorf("%w; %s", err, hints.BadAnswer())
 	case errors.Is(err, mqttsession.ErrProtocol):
-		return fmt.Errorf("%w: %w", exchange.ErrBadResponse, err)
+		return fmt.Errorf("%w: %w; %s", exchange.ErrBadResponse, err, hints.BadAnswer())
 	case errors.As(err, &connack):
 		if connack.Code == mqttsession.ConnackNotAuthorized || connack.Code == mqttsession.ConnackNotAuthorizedAWS {
 			return fmt.Errorf("%w: %w; %s", ErrNotAuthorized, err, hints.Refused())
@@ -81,19 +81,9 @@ func session(hints Hints, err error) error {
 		// With TLS 1.3 the verdict on the client's certificate comes after the
 		// client has ended its handshake.
 		return refusedCertificate(hints, err)
-	case connecting(hints) && errors.Is(err, io.EOF):
+	case hints.Connects() && errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: %w; %s", ErrClosedOnConnect, err, hints.Closed())
 	default:
 		return fmt.Errorf("%w: %w; %s", ErrConnectionLost, err, hints.Closed())
-	}
-}
-
-// connecting reports whether the step is one that waits for CONNACK.
-func connecting(hints Hints) bool {
-	switch hints.(type) {
-	case *Connect, *Verify:
-		return true
-	default:
-		return false
 	}
 }

@@ -41,6 +41,19 @@ type step struct {
 	hasSession, hasAnswers bool
 }
 
+// badAnswer is what the step says of an answer that AWS IoT does not document.
+func (s step) badAnswer() string {
+	says := "check the endpoint and its port, and report it with the log if they are right"
+	switch s.hints.(type) {
+	case *diagnosis.Create:
+		return says + "; no certificate is active yet"
+	case *diagnosis.Register:
+		return says + "; the certificate is active if AWS IoT has accepted it: keep the credentials that come with this error"
+	default:
+		return says
+	}
+}
+
 const registered = "check that it is registered and active in the account and region of the endpoint"
 
 var steps = map[string]step{
@@ -87,19 +100,27 @@ var steps = map[string]step{
 		never:      []string{"iot:Connect", "iot:Receive", "client id", "ownership token", "quota", "hook", "free space", "the store"},
 	},
 	"create": {
-		hints:      &diagnosis.Create{Topics: createTopics},
-		closed:     "iot:Publish on topic/" + createTopics,
-		silent:     "iot:Receive on topic/" + createTopics,
-		rejected:   "check the request and the account's limits",
+		hints:    &diagnosis.Create{Topics: createTopics},
+		closed:   "iot:Publish on topic/" + createTopics,
+		silent:   "iot:Receive on topic/" + createTopics,
+		rejected: "check the request and the account's limits",
+		statuses: map[int]string{
+			403: "check that the certificate's policy allows iot:Publish on topic/" + createTopics,
+			409: "AWS IoT documents no conflict here: report it with the log",
+		},
 		refused:    registered,
 		hasSession: true, hasAnswers: true,
 		never: []string{"iot:Connect", "iot:Subscribe", "client id", "emplate", "WithPipelining", "ownership token", "hook", "free space", "the store"},
 	},
 	"create, behind SUBSCRIBE": {
-		hints:      &diagnosis.Create{Topics: createTopics, Pipelined: true},
-		closed:     "iot:Publish on topic/" + createTopics,
-		silent:     "iot:Receive on topic/" + createTopics + ", or do without WithPipelining",
-		rejected:   "check the request and the account's limits",
+		hints:    &diagnosis.Create{Topics: createTopics, Pipelined: true},
+		closed:   "iot:Publish on topic/" + createTopics,
+		silent:   "iot:Receive on topic/" + createTopics + ", or do without WithPipelining",
+		rejected: "check the request and the account's limits",
+		statuses: map[int]string{
+			403: "check that the certificate's policy allows iot:Publish on topic/" + createTopics,
+			409: "AWS IoT documents no conflict here: report it with the log",
+		},
 		refused:    registered,
 		hasSession: true, hasAnswers: true,
 		never: []string{"iot:Connect", "iot:Subscribe", "client id", "emplate", "ownership token", "hook", "free space", "the store"},
@@ -171,8 +192,8 @@ func TestFailuresOfASession(t *testing.T) {
 			"not served":                  {&mqttsession.ConnackError{Code: 3}, nil, "return code 3 (server unavailable)"},
 			"a wrong version":             {&mqttsession.ConnackError{Code: 1}, nil, "return code 1"},
 			"refused by SUBACK":           {&mqttsession.SubackError{Filter: "a/b", Code: 0x80}, []error{diagnosis.ErrNotAuthorized}, step.closed},
-			"a broken protocol":           {fmt.Errorf("%w: half a packet", mqttsession.ErrProtocol), []error{exchange.ErrBadResponse}, "half a packet"},
-			"a bad answer":                {fmt.Errorf("%w: no privateKey", exchange.ErrBadResponse), []error{exchange.ErrBadResponse}, "no privateKey"},
+			"a broken protocol":           {fmt.Errorf("%w: half a packet", mqttsession.ErrProtocol), []error{exchange.ErrBadResponse}, "half a packet; " + step.badAnswer()},
+			"a bad answer":                {fmt.Errorf("%w: no privateKey", exchange.ErrBadResponse), []error{exchange.ErrBadResponse}, "no privateKey; " + step.badAnswer()},
 			"a claim that is not known":   {alert(46), []error{diagnosis.ErrNotAuthorized}, step.refused},
 			"a claim of another CA":       {alert(48), []error{diagnosis.ErrNotAuthorized}, "the server refused the certificate"},
 			"no claim":                    {alert(116), []error{diagnosis.ErrNotAuthorized}, "the server refused the certificate"},
@@ -354,7 +375,7 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		refusal bool
 		says    string
 	}{
-		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, false, "connection refused"},
+		"refused":          {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, nil, false, "connection refused; check the endpoint's host and port"},
 		"no such host":     {&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, nil, false, "no such host"},
 		"lost":             {shake(io.EOF), []error{diagnosis.ErrConnectionLost}, false, "check the endpoint and its port, and that nothing on the way filters TLS"},
 		"of a stranger":    {verify(x509.UnknownAuthorityError{}), nil, true, "; check the endpoint, or give the roots of a custom domain with WithRootCAs"},
@@ -362,12 +383,16 @@ func TestAConnectionThatIsNotOpened(t *testing.T) {
 		"not valid yet":    {verify(x509.CertificateInvalidError{Cert: later, Reason: x509.Expired}), []error{diagnosis.ErrClock}, true, "it is 2026-03-01T12:00:00Z and the server's certificate is valid from 2026-03-01T13:00:00Z: set the clock"},
 		"expired":          {verify(x509.CertificateInvalidError{Cert: earlier, Reason: x509.Expired}), nil, true, "check the device's clock and the endpoint"},
 		"no TLS":           {shake(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), nil, false, "check the endpoint and its port, and that the network asks for no login"},
-		"of an old TLS":    {shake(alert(70)), nil, true, "protocol version"},
+		"of an old TLS":    {shake(alert(70)), nil, true, "protocol version not supported; check the endpoint and its port, and what changes TLS on the way"},
+		"of another name":  {shake(alert(112)), nil, true, "unrecognized name; the server does not know the name iot.example.com (SNI): check the endpoint"},
+		"of no MQTT":       {shake(alert(120)), nil, true, "the server takes no MQTT there (ALPN): check the endpoint and its port"},
 		"our own alert":    {shake(&net.OpError{Op: "local error", Err: tls.AlertError(40)}), nil, true, "handshake failure"},
 		"a server's fault": {shake(alert(80)), []error{diagnosis.ErrConnectionLost}, false, "internal error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := diagnosis.Explain(t.Context(), steps["connect"].hints, &link.DialError{Err: test.err}, now)
+			unopen := &link.DialError{Err: test.err}
+			unopen.Endpoint.Host = "iot.example.com"
+			err := diagnosis.Explain(t.Context(), steps["connect"].hints, unopen, now)
 			assertIs(t, err, test.is...)
 			assert.ErrorContains(t, err, test.says)
 			assert.ErrorIs(t, err, test.err)

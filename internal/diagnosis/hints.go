@@ -15,6 +15,9 @@ type Hints interface {
 	Silent() string                      // there was no answer in time
 	Refused() string                     // the server refused the certificate, in TLS or in CONNACK
 	Rejected(*exchange.Rejection) string // AWS answered on the rejected topic
+	BadAnswer() string                   // the server answered what AWS IoT does not document
+
+	Connects() bool // whether the step waits for CONNACK
 }
 
 const (
@@ -26,6 +29,8 @@ const (
 	registered = "check that it is registered and active in the account and region of the endpoint"
 
 	undocumented = "AWS IoT documents no such answer"
+
+	report = "check the endpoint and its port, and report it with the log if they are right"
 )
 
 // Client is the MQTT client id of a connection.
@@ -80,6 +85,12 @@ func (c *Connect) Refused() string {
 // Rejected implements [Hints]. Nothing is rejected before a request.
 func (*Connect) Rejected(*exchange.Rejection) string { return undocumented }
 
+// BadAnswer implements [Hints].
+func (*Connect) BadAnswer() string { return report }
+
+// Connects implements [Hints].
+func (*Connect) Connects() bool { return true }
+
 // Verify is connecting with the certificate that was registered.
 type Verify struct {
 	Client  Client
@@ -113,6 +124,12 @@ const NoThing = "the template has no AWS::IoT::Thing, so that the device has no 
 // Rejected implements [Hints]. Nothing is requested.
 func (*Verify) Rejected(*exchange.Rejection) string { return undocumented }
 
+// BadAnswer implements [Hints].
+func (*Verify) BadAnswer() string { return report }
+
+// Connects implements [Hints].
+func (*Verify) Connects() bool { return true }
+
 // Subscribe is asking for the answers. Its topics are patterns of a policy.
 type Subscribe struct {
 	Client           Client
@@ -139,6 +156,12 @@ func (*Subscribe) Refused() string { return registered }
 // Rejected implements [Hints]. Answers are not looked at in this step.
 func (*Subscribe) Rejected(*exchange.Rejection) string { return undocumented }
 
+// BadAnswer implements [Hints].
+func (*Subscribe) BadAnswer() string { return report }
+
+// Connects implements [Hints].
+func (*Subscribe) Connects() bool { return false }
+
 // Create is asking for a certificate.
 type Create struct {
 	Client    Client
@@ -163,12 +186,25 @@ func (c *Create) Silent() string {
 func (*Create) Refused() string { return registered }
 
 // Rejected implements [Hints].
-func (*Create) Rejected(r *exchange.Rejection) string {
+func (c *Create) Rejected(r *exchange.Rejection) string {
 	if advice := anywhere(r); advice != "" {
 		return advice
 	}
-	return "check the request and the account's limits"
+	switch r.StatusCode {
+	case http.StatusForbidden:
+		return "check that the certificate's policy allows iot:Publish on topic/" + c.Topics
+	case http.StatusConflict:
+		return "AWS IoT documents no conflict here: report it with the log"
+	default:
+		return "check the request and the account's limits"
+	}
 }
+
+// BadAnswer implements [Hints]. Only RegisterThing makes it active.
+func (*Create) BadAnswer() string { return report + "; no certificate is active yet" }
+
+// Connects implements [Hints].
+func (*Create) Connects() bool { return false }
 
 // Register is registering with a template.
 type Register struct {
@@ -207,6 +243,14 @@ func (r *Register) Rejected(rejection *exchange.Rejection) string {
 	}
 }
 
+// BadAnswer implements [Hints].
+func (*Register) BadAnswer() string {
+	return report + "; the certificate is active if AWS IoT has accepted it: keep the credentials that come with this error"
+}
+
+// Connects implements [Hints].
+func (*Register) Connects() bool { return false }
+
 // anywhere is what a rejection means for any request, or "".
 func anywhere(r *exchange.Rejection) string {
 	switch {
@@ -238,6 +282,12 @@ func (*Store) Refused() string { return "check the store" }
 // Rejected implements [Hints]. AWS has no part in it.
 func (*Store) Rejected(*exchange.Rejection) string { return undocumented }
 
+// BadAnswer implements [Hints]. There is no server.
+func (*Store) BadAnswer() string { return "check the store" }
+
+// Connects implements [Hints].
+func (*Store) Connects() bool { return false }
+
 // Keyring is asking for a private key that lives in hardware.
 type Keyring struct{}
 
@@ -252,3 +302,9 @@ func (*Keyring) Refused() string { return "check the keyring" }
 
 // Rejected implements [Hints]. AWS has no part in it.
 func (*Keyring) Rejected(*exchange.Rejection) string { return undocumented }
+
+// BadAnswer implements [Hints]. There is no server.
+func (*Keyring) BadAnswer() string { return "check the keyring" }
+
+// Connects implements [Hints].
+func (*Keyring) Connects() bool { return false }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/link"
@@ -33,6 +34,10 @@ func dial(hints Hints, unopen *link.DialError, now time.Time) error {
 		return shake(hints, unopen, handshake, now)
 	case errors.As(err, &lookup) && lookup.IsNotFound && sameHost(lookup.Name, unopen.Endpoint.Host): // and not a proxy
 		return fmt.Errorf("%w; check the endpoint: %s prints it", err, describe)
+	case errors.Is(err, syscall.ECONNREFUSED) && unopen.Proxied:
+		return fmt.Errorf("%w; check the proxy's host and port", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w; check the endpoint's host and port (AWS IoT has 8883 and 443), and that no firewall refuses them", err)
 	default:
 		return err
 	}
@@ -57,7 +62,7 @@ func shake(hints Hints, unopen *link.DialError, handshake *tlsdial.HandshakeErro
 	case handshake.Local && unopen.Unsuited != nil:
 		return fmt.Errorf("%w; the server takes no signature that the certificate's key, %s, can make: the device needs a certificate for another key (AWS IoT takes RSA of at least 2048 bits, P-256, P-384 and P-521)",
 			err, keyOf(unopen.Chain))
-	case handshake.Local && handshake.Unsent && unopen.ConfiguredTLS:
+	case handshake.Local && handshake.Unsent && unopen.TLS != nil:
 		return fmt.Errorf("%w; the TLS configuration of WithTLSConfig cannot be used: check its CurvePreferences, NextProtos and versions", err)
 	case errors.As(err, &invalid) && now.Before(invalid.Cert.NotBefore):
 		return notYetValid("the server's certificate", invalid.Cert, now, err)
@@ -74,7 +79,7 @@ func shake(hints Hints, unopen *link.DialError, handshake *tlsdial.HandshakeErro
 	case handshake.Local:
 		return fmt.Errorf("%w; another attempt ends in the same way: check the endpoint and its port, and what changes TLS on the way", err)
 	case IsTLSRefusal(err):
-		return err
+		return refusedTLS(unopen)
 	default:
 		return fmt.Errorf("%w: %w; check the endpoint and its port, and that nothing on the way filters TLS", ErrConnectionLost, err)
 	}
@@ -133,6 +138,44 @@ func refusedCertificate(hints Hints, err error) error {
 	return fmt.Errorf("%w: the server refused the certificate: %s: %w", ErrNotAuthorized, hints.Refused(), err)
 }
 
+// refusedTLS is an alert of the server that is not about the device's certificate: it
+// takes nothing of what this side offers.
+func refusedTLS(unopen *link.DialError) error {
+	err := unopen.Err
+	alert := remoteAlert(err)
+	if fields := refusedFields(unopen, alert); fields != nil {
+		return fmt.Errorf("%w; the server takes nothing that the TLS configuration of WithTLSConfig allows: check its %s", err, strings.Join(fields, " and "))
+	}
+	switch alert {
+	case alertNoProtocol.Error():
+		return fmt.Errorf("%w; the server takes no MQTT there (ALPN): check the endpoint and its port (AWS IoT has 8883 and 443)", err)
+	case alertUnknownName.Error():
+		return fmt.Errorf("%w; the server does not know the name %s (SNI): check the endpoint", err, unopen.Endpoint.Host)
+	default:
+		return fmt.Errorf("%w; check the endpoint and its port, and what changes TLS on the way", err)
+	}
+}
+
+// refusedFields are the fields of the caller's TLS configuration that an alert may be
+// about, of those that are in use.
+func refusedFields(unopen *link.DialError, alert string) (fields []string) {
+	c := unopen.TLS
+	if c == nil {
+		return nil
+	}
+	inUse := func(name string, set bool, alerts ...tls.AlertError) {
+		if set && slices.ContainsFunc(alerts, func(a tls.AlertError) bool { return a.Error() == alert }) {
+			fields = append(fields, name)
+		}
+	}
+	inUse("CurvePreferences", c.CurvePreferences != nil, alertHandshakeFailure)
+	inUse("CipherSuites", c.CipherSuites != nil, alertHandshakeFailure)
+	inUse("MinVersion", c.MinVersion != 0, alertProtocolVersion)
+	inUse("MaxVersion", c.MaxVersion != 0, alertHandshakeFailure, alertProtocolVersion)
+	inUse("NextProtos", c.NextProtos != nil && !unopen.Endpoint.HasALPN(), alertNoProtocol)
+	return fields
+}
+
 // claimAlerts are the TLS alerts about the certificate a client presented.
 var claimAlerts = []tls.AlertError{
 	42,  // bad_certificate
@@ -146,7 +189,14 @@ var claimAlerts = []tls.AlertError{
 	116, // certificate_required
 }
 
-const alertInternalError = tls.AlertError(80)
+// Other alerts.
+const (
+	alertHandshakeFailure = tls.AlertError(40)
+	alertProtocolVersion  = tls.AlertError(70)
+	alertInternalError    = tls.AlertError(80)
+	alertUnknownName      = tls.AlertError(112)
+	alertNoProtocol       = tls.AlertError(120)
+)
 
 // remoteAlert returns the text of the alert the server sent, or "". crypto/tls does
 // not export the type it gives it, so only the text can be compared.

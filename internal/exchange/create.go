@@ -42,7 +42,7 @@ func (c *Client) CreateKeysAndCertificate(ctx context.Context, topic string) (*I
 		return nil, err
 	}
 	if answer.PrivateKey == "" {
-		return nil, badResponse("no privateKey")
+		return nil, badResponse("there is no privateKey in it")
 	}
 	leaf, chain, err := parseChain(answer.PEM)
 	if err != nil {
@@ -88,7 +88,7 @@ func (a *certificate) issued(leaf *x509.Certificate, chain [][]byte) (*Issued, e
 	case err != nil || len(a.ID) != 64:
 		return nil, badResponse("certificateId is not 64 hex characters")
 	case a.Token == "":
-		return nil, badResponse("no certificateOwnershipToken")
+		return nil, badResponse("there is no certificateOwnershipToken in it")
 	case len(a.Token) > maxToken:
 		return nil, badResponse("certificateOwnershipToken has %d bytes", len(a.Token))
 	}

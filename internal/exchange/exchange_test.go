@@ -283,6 +283,46 @@ func TestWhatAWSAcceptedIsNeverThrownAway(t *testing.T) {
 	}
 }
 
+// An answer that cannot be read is described as what it is on the wire.
+func TestWhatIsWrongWithAnAnswerIsSaidInPlainWords(t *testing.T) {
+	register := func(payload, format string) error {
+		_, client := accepting(registerTopic, payload)
+		if format == "CBOR" {
+			client.Format = exchange.CBOR
+		}
+		_, err := client.RegisterThing(t.Context(), registerTopic, "token", nil)
+		return err
+	}
+	for payload, says := range map[string]string{
+		`{"thingName":5}`:               "thingName is a number, not text",
+		`{"thingName":5.5}`:             "thingName is a number, not text",
+		`{"thingName":true}`:            "thingName is true or false, not text",
+		`{"thingName":{"a":"b"}}`:       "thingName is an object, not text",
+		`{"deviceConfiguration":["v"]}`: "deviceConfiguration is an array, not an object",
+		`{"deviceConfiguration":"v"}`:   "deviceConfiguration is text, not an object",
+		`[]`:                            "it is an array, not an object",
+		`"thingName"`:                   "it is text, not an object",
+		``:                              "it is empty",
+		` `:                             "it is empty",
+		`{"thingName":"d`:               "it ends in the middle",
+		`OK`:                            "it is not JSON: invalid character 'O' looking for beginning of value",
+		`{}{}`:                          "there is data after the JSON value",
+	} {
+		t.Run(payload, func(t *testing.T) {
+			assert.EqualError(t, register(payload, "JSON"), exchange.ErrBadResponse.Error()+": "+says)
+		})
+	}
+	assert.EqualError(t, register("\xa1\x69thingName\x05", "CBOR"), exchange.ErrBadResponse.Error()+": thingName is a number, not text")
+	assert.EqualError(t, register("", "CBOR"), exchange.ErrBadResponse.Error()+": the CBOR item is truncated")
+
+	s := &session{topic: createTopic + "/accepted", payload: `{"certificateId":7}`}
+	_, err := (&exchange.Client{Session: s, Format: exchange.JSON}).CreateKeysAndCertificate(t.Context(), createTopic)
+	assert.EqualError(t, err, exchange.ErrBadResponse.Error()+": certificateId is a number, not text")
+	s.payload = `{}`
+	_, err = (&exchange.Client{Session: s, Format: exchange.JSON}).CreateKeysAndCertificate(t.Context(), createTopic)
+	assert.EqualError(t, err, exchange.ErrBadResponse.Error()+": there is no privateKey in it")
+}
+
 func TestRejectionKeepsAWSWords(t *testing.T) {
 	for name, test := range map[string]struct {
 		payload string

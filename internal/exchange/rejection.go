@@ -43,7 +43,9 @@ func (r *Rejection) Throttled() bool {
 
 // Conflicting reports whether another change of the same resource was under way,
 // which passes (AWS IoT API reference, RegisterThing).
-func (r *Rejection) Conflicting() bool { return r.is("ConflictingResourceUpdateException") }
+func (r *Rejection) Conflicting() bool {
+	return r.is("ConflictingResourceUpdate", "ConflictingResourceUpdateException")
+}
 
 // Internal reports whether AWS failed inside.
 func (r *Rejection) Internal() bool {

@@ -48,6 +48,8 @@ func Parse(s string) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("the endpoint %q has quotes in it: it must be a host or host:port alone, as %s --output text prints it", s, describe)
 	case strings.Contains(s, "://"):
 		return Endpoint{}, fmt.Errorf("the endpoint %q is a URL: it must be a host or host:port", s)
+	case strings.Index(s, "/") > 0:
+		return Endpoint{}, fmt.Errorf("the endpoint %q has a path behind it: it must be a host or host:port", s)
 	}
 	host, port := s, mqttPort
 	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") {
@@ -96,6 +98,10 @@ func (e Endpoint) IsLegacy() bool {
 	return e.IsAWS() && strings.HasPrefix(rest, "iot.") && !strings.HasSuffix(prefix, "-ats")
 }
 
+// HasALPN reports whether MQTT is asked for by ALPN, on the port that serves other
+// protocols too.
+func (e Endpoint) HasALPN() bool { return e.Port == httpsPort }
+
 // name is the host as it is compared.
 func (e Endpoint) name() string { return strings.TrimSuffix(strings.ToLower(e.Host), ".") }
 
@@ -119,7 +125,7 @@ func (e Endpoint) TLSConfig(base *tls.Config, roots *x509.CertPool, certificate 
 	config.ServerName = e.Host
 	config.RootCAs = roots
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	if e.Port == httpsPort {
+	if e.HasALPN() {
 		config.NextProtos = []string{mqttProtocol}
 	}
 	// With Certificates, crypto/tls sends none if the server names authorities that

@@ -82,7 +82,7 @@ func parse(data []byte) (*record, error) {
 		return nil, fmt.Errorf("there is no %s block", blockJournal)
 	}
 	r := new(record)
-	if err := json.Unmarshal(block.Bytes, r); err != nil {
+	if err := credfile.DecodeJSON(block.Bytes, r); err != nil {
 		return nil, fmt.Errorf("the journal is damaged: %w", err)
 	}
 	if r.Version != version {

@@ -5,6 +5,7 @@ package keys
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -46,8 +47,10 @@ func Check(key crypto.Signer) error {
 		default:
 			return fmt.Errorf("the private key is on the curve %s: %s", public.Curve.Params().Name, accepted)
 		}
+	case ed25519.PublicKey:
+		return fmt.Errorf("the private key is Ed25519: %s", accepted)
 	default:
-		return fmt.Errorf("the private key's public half is a %T: %s", public, accepted)
+		return fmt.Errorf("the private key is of another kind: %s", accepted)
 	}
 	return nil
 }

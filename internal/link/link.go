@@ -35,9 +35,10 @@ type DialError struct {
 	Endpoint iotendpoint.Endpoint
 	Chain    [][]byte // DER: the certificate to present, and those that go with it
 
-	ConfiguredTLS bool  // whether the caller gave a TLS configuration
-	KeyErr        error // why the certificate's key did not sign, or nil
-	Unsuited      error // why the server takes no signature of that key, or nil
+	TLS      *tls.Config // what the caller wants of TLS, or nil
+	Proxied  bool        // whether the way to the endpoint is through a proxy
+	KeyErr   error       // why the certificate's key did not sign, or nil
+	Unsuited error       // why the server takes no signature of that key, or nil
 }
 
 func (e *DialError) Error() string { return e.Err.Error() }
@@ -76,7 +77,8 @@ func (l *Link) Open(ctx context.Context, certificate *tls.Certificate, clientID 
 	config.GetClientCertificate = presented.get
 	conn, err := tlsdial.Dial(ctx, l.dial, l.Endpoint.String(), config)
 	if err != nil {
-		failed := &DialError{Err: err, Endpoint: l.Endpoint, Chain: certificate.Certificate, ConfiguredTLS: l.TLS != nil}
+		through, _ := l.Proxy(l.Endpoint.String())
+		failed := &DialError{Err: err, Endpoint: l.Endpoint, Chain: certificate.Certificate, TLS: l.TLS, Proxied: through != nil}
 		// Otherwise a key may still be signing, for a handshake that was left behind.
 		if handshake := new(tlsdial.HandshakeError); errors.As(err, &handshake) {
 			failed.KeyErr, failed.Unsuited = presented.keyErr, presented.unsuited

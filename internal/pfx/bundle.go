@@ -8,19 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/fleetprov/fleetprov/internal/keys"
 )
 
 // newBundle gives each certificate its part.
 func newBundle(key crypto.Signer, certificates []*x509.Certificate) (*Bundle, error) {
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok {
-		return nil, errors.New("the private key is of a kind that is not supported")
-	}
-	b := &Bundle{Key: key}
+	b, public := &Bundle{Key: key}, key.Public()
 	var others []*x509.Certificate
 	for _, certificate := range certificates {
 		switch {
-		case !public.Equal(certificate.PublicKey):
+		case !keys.Same(public, certificate.PublicKey):
 			if !slices.ContainsFunc(others, certificate.Equal) {
 				others = append(others, certificate)
 			}

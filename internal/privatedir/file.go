@@ -9,10 +9,10 @@ import (
 	"os"
 )
 
-// MaxFileSize is the largest file, in bytes.
-const MaxFileSize = 1 << 20
+// maxFileSize is the largest file, in bytes.
+const maxFileSize = 1 << 20
 
-var errTooLarge = &refusal{fs.ErrInvalid, fmt.Sprintf("more than %d bytes", MaxFileSize)}
+var errTooLarge = &refusal{fs.ErrInvalid, fmt.Sprintf("more than %d bytes", maxFileSize)}
 
 // Read returns the content of the file name. The error wraps [fs.ErrNotExist] if there
 // is none.
@@ -33,11 +33,11 @@ func (d *Dir) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, MaxFileSize+1))
+	data, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > MaxFileSize {
+	if len(data) > maxFileSize {
 		return nil, errTooLarge
 	}
 	return data, nil
@@ -55,7 +55,7 @@ func (d *Dir) Write(name string, data []byte) error {
 }
 
 func (d *Dir) write(name string, data []byte) error {
-	if len(data) > MaxFileSize {
+	if len(data) > maxFileSize {
 		return errTooLarge
 	}
 	if err := d.checkRegular(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -61,7 +61,7 @@ func TestAFailedWriteLeavesTheOldContentAndNoTemporary(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(path, "taken"), 0o700))
 
 	for name, err := range map[string]error{
-		"too large":                   d.Write("credentials.pem", make([]byte, MaxFileSize+1)),
+		"too large":                   d.Write("credentials.pem", make([]byte, maxFileSize+1)),
 		"in the place of a directory": d.Write("taken", []byte("new")),
 		"where a rename cannot go":    d.write("missing/file", []byte("new")),
 	} {

@@ -206,6 +206,42 @@ func TestDirStoreOnADiskThatIsFrozen(t *testing.T) {
 	storeHas(t, store, "credentials.pem", "newer")
 }
 
+// Another holder of the lock may be waited for without an end. A disk that hangs is not,
+// whether the file of the lock is there or not.
+func TestALockOnADiskThatIsFrozen(t *testing.T) {
+	if inOwnProcess(t, ownMounts()) == "" {
+		return
+	}
+	for name, lockFile := range map[string]bool{
+		"at the first boot":    false,
+		"after an earlier run": true,
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, freeze, thaw := freezableDisk(t)
+			require.NoError(t, store.Put(provtest.Context(t), "none.pem", nil))
+			if lockFile {
+				unlock, err := store.Lock(provtest.Context(t))
+				require.NoError(t, err)
+				require.NoError(t, unlock())
+			}
+			provisioner := provtest.NewProvisioner(t, provtest.NewServer(t), fleetprov.WithStepTimeout(time.Second))
+			freeze()
+			start := time.Now()
+
+			_, err := provisioner.Ensure(context.Background(), store, nil)
+
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			assert.NotErrorIs(t, err, context.DeadlineExceeded, "that is the caller's")
+			assert.ErrorContains(t, err, "has not ended")
+			assert.NotContains(t, err.Error(), "another run")
+			assert.Less(t, time.Since(start), late)
+			t.Log(err)
+			thaw()
+			mended(t, store)
+		})
+	}
+}
+
 // A disk that freezes while Ensure writes holds it up for as long as two steps take,
 // and costs nothing that AWS has given.
 func TestEnsureOnADiskThatFreezesAtEachWrite(t *testing.T) {

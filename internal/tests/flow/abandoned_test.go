@@ -71,7 +71,7 @@ func TestACertificateWhoseAnswerWasLostIsNamed(t *testing.T) {
 				require.Len(t, ids, 2)
 				assert.Equal(t, ids[1], credentials.CertificateID)
 				assert.Equal(t, ids[:1], credentials.AbandonedCertificateIDs)
-				assert.Contains(t, output.String(), `a certificate that may be active is given up, since its ownership token was refused (certificateId "`+ids[0])
+				assert.Contains(t, output.String(), `a certificate that may be active is given up, since its ownership token was refused: deactivate it in AWS IoT (certificateId "`+ids[0])
 				data, err := credentials.MarshalPEM()
 				require.NoError(t, err)
 				again, err := fleetprov.ParseCredentials(data)
@@ -345,6 +345,54 @@ func TestAnAcceptedJournalWhoseKeyIsGone(t *testing.T) {
 	})
 }
 
+// The device of a renewal has an identity all the same.
+func TestAnAcceptedRenewalWhoseKeyIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, provisioner, keyring := onKeyring(t)
+		store := provtest.NewMemStore()
+		old, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		store.Fail = failing("put", "credentials.pem")
+		renewed, err := provisioner.Renew(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.EIO)
+		store.Fail = nil
+		keyring.Remove("fleetprov-2")
+
+		_, err = provisioner.Renew(t.Context(), store, nil)
+
+		assert.ErrorIs(t, err, fleetprov.ErrKeyMissing)
+		assertOp(t, fleetprovtest.Op(fleetprov.OpStore), err)
+		assert.ErrorContains(t, err, "pending.pem holds renewed credentials that AWS has accepted")
+		assert.ErrorContains(t, err, "delete pending.pem to renew again, and deactivate the certificate: the device goes on with the stored credentials")
+		assert.ErrorContains(t, err, renewed.CertificateID)
+		assert.NotContains(t, err.Error(), "anew")
+		booted, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		assert.Equal(t, old.CertificateID, booted.CertificateID)
+	})
+}
+
+// What is stored already is not said to be stored nowhere.
+func TestARenewalThatIsDoneButForItsJournalAndWhoseKeyIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, provisioner, keyring := onKeyring(t)
+		store := provtest.NewMemStore()
+		_, err := provisioner.Ensure(t.Context(), store, nil)
+		require.NoError(t, err)
+		store.Fail = failing("delete", "pending.pem")
+		_, err = provisioner.Renew(t.Context(), store, nil)
+		require.ErrorIs(t, err, syscall.EIO)
+		store.Fail = nil
+		keyring.Remove("fleetprov-2")
+
+		_, err = provisioner.Renew(t.Context(), store, nil)
+
+		assert.ErrorIs(t, err, fleetprov.ErrKeyMissing)
+		assert.ErrorContains(t, err, "credentials.pem: ")
+		assert.NotContains(t, err.Error(), "delete pending.pem")
+	})
+}
+
 // failing makes one operation of a store fail.
 func failing(op, name string) func(string, string) error {
 	return func(o, n string) error {
@@ -554,6 +602,10 @@ func TestARegistrationWhoseAnswerCannotBeRead(t *testing.T) {
 				register(server, test.faults...)
 				credentials, err := provisioner.Ensure(t.Context(), store, renewalParameters)
 				assert.Equal(t, test.fails, err != nil, "%v", err)
+				if test.fails {
+					assert.Equal(t, 1, strings.Count(err.Error(), "keep the credentials that come with this error"), "%v", err)
+					assert.NotContains(t, err.Error(), "Go ")
+				}
 				require.NotNil(t, credentials, "AWS has accepted it")
 				assert.Equal(t, issued(server), []string{credentials.CertificateID})
 				assert.Equal(t, test.thing, credentials.ThingName)

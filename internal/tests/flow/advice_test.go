@@ -134,6 +134,7 @@ func TestACodeThatCanPassIsTriedAgain(t *testing.T) {
 	for _, rejection := range []fleetprovtest.Rejection{
 		{StatusCode: 400, Code: "ThrottlingException", Message: "Rate exceeded"},
 		{StatusCode: 409, Code: "ConflictingResourceUpdateException"},
+		{StatusCode: 409, Code: "CONFLICTING_RESOURCE_UPDATE"},
 		{StatusCode: 400, Code: "InternalFailureException"},
 	} {
 		for _, op := range []fleetprovtest.Op{fleetprovtest.OpCreateKeysAndCertificate, fleetprovtest.OpRegisterThing} {

@@ -106,7 +106,7 @@ func TestFilesThatAreNoCredentials(t *testing.T) {
 			"no FLEETPROV METADATA block"},
 		"a key in another form":             {string(provtest.PEM("EC PRIVATE KEY", []byte{1})), `unexpected PEM block "EC PRIVATE KEY"`},
 		"metadata that are no JSON":         {string(provtest.PEM("FLEETPROV METADATA", []byte("{"))), "metadata are damaged"},
-		"metadata of a wrong type":          {string(provtest.PEM("FLEETPROV METADATA", []byte(`{"version":1,"thingName":7}`))), "metadata are damaged"},
+		"metadata of a wrong type":          {string(provtest.PEM("FLEETPROV METADATA", []byte(`{"version":1,"thingName":7}`))), "metadata are damaged: thingName is of another kind"},
 		"metadata from the future":          {string(provtest.PEM("FLEETPROV METADATA", []byte(`{"version":2}`))), "version 2 and this program knows 1"},
 		"metadata without a version":        {string(provtest.PEM("FLEETPROV METADATA", []byte(`{}`))), "version 0"},
 		"metadata alone":                    {string(provtest.PEM("FLEETPROV METADATA", []byte(`{"version":1}`))), "no certificate"},

@@ -69,6 +69,7 @@ func TestEndpointsThatAreRefused(t *testing.T) {
 		port = "is not a number from 1 to 65535"
 		host = "does not begin with a host name"
 		form = "is neither a host nor host:port"
+		path = "has a path behind it"
 
 		space       = "has white space around it"
 		quotes      = "has quotes in it"
@@ -80,10 +81,10 @@ func TestEndpointsThatAreRefused(t *testing.T) {
 		"https://xxxxxxxx-ats.iot.eu-west-1.amazonaws.com":    url,
 		"mqtts://xxxxxxxx-ats.iot.eu-west-1.amazonaws.com:88": url,
 		"ssl://": url,
-		"xxxxxxxx-ats.iot.eu-west-1.amazonaws.com/":                host,
-		"xxxxxxxx-ats.iot.eu-west-1.amazonaws.com/mqtt":            host,
-		"iot.example.com:8883/mqtt":                                port,
-		"iot.example.com/mqtt:8883":                                host,
+		"xxxxxxxx-ats.iot.eu-west-1.amazonaws.com/":                path,
+		"xxxxxxxx-ats.iot.eu-west-1.amazonaws.com/mqtt":            path,
+		"iot.example.com:8883/mqtt":                                path,
+		"iot.example.com/mqtt:8883":                                path,
 		" iot.example.com":                                         space,
 		"iot.example.com ":                                         space,
 		"iot.example.com:8883 ":                                    space,
@@ -99,6 +100,7 @@ func TestEndpointsThatAreRefused(t *testing.T) {
 		"xxxxxxxx.credentials.iot.cn-north-1.amazonaws.com.cn":     credentials,
 		"xxxxxxxx.jobs.iot.eu-west-1.amazonaws.com:8443":           jobs,
 		"data.jobs.iot.eu-west-1.amazonaws.com":                    jobs,
+		"/iot.example.com":                                         host,
 		"iot example.com":                                          host,
 		"iot.example.com\n":                                        space,
 		"\tiot.example.com:8883":                                   space,

@@ -38,6 +38,7 @@ func TestRetryable(t *testing.T) {
 		"400 with a throttling code":     {&fleetprov.RejectedError{StatusCode: 400, Code: "ThrottlingException"}, true},
 		"409":                            {&fleetprov.RejectedError{StatusCode: 409, Code: "ResourceAlreadyExistsException"}, false},
 		"409, a passing conflict":        {&fleetprov.RejectedError{StatusCode: 409, Code: "ConflictingResourceUpdateException"}, true},
+		"409, the same in capitals":      {&fleetprov.RejectedError{StatusCode: 409, Code: "CONFLICTING_RESOURCE_UPDATE"}, true},
 		"no status, a throttling code":   {&fleetprov.RejectedError{Code: "TOO_MANY_REQUESTS"}, true},
 		"no status, an inner failure":    {&fleetprov.RejectedError{Code: "internalFailure"}, true},
 		"no status, another code":        {&fleetprov.RejectedError{Code: "InvalidParameter"}, false},

@@ -87,7 +87,7 @@ func TestFailuresOfTheExchange(t *testing.T) {
 	}
 
 	says := map[fleetprovtest.Op]map[int]string{
-		create:   {400: "check the request", 403: "check the request", 404: "check the request", 429: "try again later", 500: "try again later"},
+		create:   {400: "check the request", 403: "allows iot:Publish on topic/", 404: "check the request", 409: "documents no conflict", 429: "try again later", 500: "try again later"},
 		register: {400: "check the parameters", 401: "check that it is active", 403: "longer than five seconds", 409: "OverrideSettings", 404: `the template "test-template" exists`, 429: "try again later", 500: "try again later"},
 	}
 	for op, hints := range says {

@@ -15,6 +15,9 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/url"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,6 +202,70 @@ func TestTLSConfigurationThatCannotBeUsed(t *testing.T) {
 			_, err := provisioner.Provision(provtest.Context(t), nil)
 			assertFinal(t, err, "WithTLSConfig cannot be used: check its CurvePreferences")
 		})
+	}
+}
+
+// What the server refuses in an alert is named as well: it is the caller's where the
+// caller has set it.
+func TestTLSThatTheServerRefuses(t *testing.T) {
+	suite := func(id uint16) *tls.Config {
+		return &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{id}}
+	}
+	const onTheWay = "check the endpoint and its port, and what changes TLS on the way"
+	for name, test := range map[string]struct {
+		server, client *tls.Config
+		port           string
+		says, not      string
+	}{
+		"a curve": {&tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP521}}, "",
+			"WithTLSConfig allows: check its CurvePreferences", "CipherSuites"},
+		"a cipher": {suite(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), suite(tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384), "",
+			"WithTLSConfig allows: check its CipherSuites and MaxVersion", "CurvePreferences"},
+		"a version": {&tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{MinVersion: tls.VersionTLS13}, "",
+			"WithTLSConfig allows: check its MinVersion", "MaxVersion"},
+		"a protocol": {&tls.Config{NextProtos: []string{"x-amzn-mqtt-ca"}}, &tls.Config{NextProtos: []string{"h2"}}, ":8883",
+			"WithTLSConfig allows: check its NextProtos", "on the way"},
+		"another port": {&tls.Config{NextProtos: []string{"h2"}}, &tls.Config{NextProtos: []string{"mqtt"}}, ":443",
+			"no MQTT there (ALPN): check the endpoint and its port", "WithTLSConfig"},
+		"versions that are old": {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, nil, "", onTheWay, "WithTLSConfig"},
+		"old, and not by what was set": {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519}}, "",
+			onTheWay, "WithTLSConfig"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ca := testca.New("a root")
+			server := fleetprovtest.NewUnstartedServer()
+			test.server.Certificates = []tls.Certificate{ca.Server(testca.Validity{}, awsHost)}
+			server.TLS = test.server
+			server.Start()
+			defer server.Close()
+			opts := []fleetprov.Option{fleetprov.WithRootCAs(ca.Pool()), dialTo(server), provtest.OneAttempt}
+			if test.client != nil {
+				opts = append(opts, fleetprov.WithTLSConfig(test.client))
+			}
+			provisioner, err := fleetprov.New(awsHost+test.port, provtest.Template, provtest.Claim(t, server), opts...)
+			require.NoError(t, err)
+			_, err = provisioner.Provision(provtest.Context(t), nil)
+			assertFinal(t, err, "remote error: tls: ", test.says)
+			assert.NotContains(t, err.Error(), test.not)
+		})
+	}
+}
+
+// What listens nowhere is looked for.
+func TestAConnectionThatIsRefused(t *testing.T) {
+	server := provtest.NewServer(t)
+	refused := fleetprov.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	})
+	for says, proxy := range map[string]*url.URL{
+		"check the endpoint's host and port (AWS IoT has 8883 and 443), and that no firewall refuses them": nil,
+		"check the proxy's host and port": {Scheme: "http", Host: "proxy.example.com:3128"},
+	} {
+		provisioner := provtest.NewProvisioner(t, server, refused, fleetprov.WithProxy(proxy), provtest.OneAttempt)
+		_, err := provisioner.Provision(provtest.Context(t), nil)
+		assertOp(t, fleetprovtest.OpConnect, err)
+		assert.ErrorContains(t, err, "connection refused; "+says)
+		assert.True(t, fleetprov.Retryable(err))
 	}
 }
 

@@ -233,7 +233,8 @@ func TestFailuresOfTheLock(t *testing.T) {
 
 func TestALockThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, provisioner := provtest.OnPipes(t, noDial(t))
+		log, withLog := logged()
+		_, provisioner := provtest.OnPipes(t, noDial(t), withLog)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		thawed, free := make(chan struct{}), make(chan struct{})
@@ -248,9 +249,39 @@ func TestALockThatHangs(t *testing.T) {
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.ErrorContains(t, err, "has not ended: context deadline exceeded; the store hangs, or another run may hold it")
 		assert.InDelta(t, time.Hour, time.Since(start), float64(moment))
+		assert.Equal(t, 60, strings.Count(log.String(), waitsForTheLock), "it is not silent meanwhile")
 		close(thawed)
 		provtest.Wait(t, free) // a lock that comes too late is given up
 	})
+}
+
+const waitsForTheLock = "waiting for the lock of the store; another run may hold it, or the store hangs"
+
+// Another run may need long, and is waited for as long as the caller likes.
+func TestAWaitForTheLockIsNotSilent(t *testing.T) {
+	for name, background := range map[string]context.Context{"with an end": nil, "without an end": context.Background()} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := background
+				if ctx == nil {
+					ctx = t.Context()
+				}
+				log, withLog := logged()
+				_, provisioner := provtest.OnPipes(t, withLog)
+				store := provtest.NewLockedStore()
+				unlock, err := store.Lock(ctx)
+				require.NoError(t, err)
+				time.AfterFunc(time.Minute-moment, func() { assert.NotContains(t, log.String(), waitsForTheLock) })
+				time.AfterFunc(150*time.Second, func() { assert.NoError(t, unlock()) })
+
+				_, err = provisioner.Ensure(ctx, store, nil)
+
+				require.NoError(t, err)
+				assert.Equal(t, 2, strings.Count(log.String(), waitsForTheLock), log)
+				assert.Contains(t, log.String(), "waited=2m0s")
+			})
+		})
+	}
 }
 
 func TestAnUnlockThatHangs(t *testing.T) {

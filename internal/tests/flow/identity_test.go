@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -238,7 +239,7 @@ func TestIdentitiesThatAreNone(t *testing.T) {
 		"one without a key":               {tls.Certificate{Certificate: claim.Certificate}, nil, "not a crypto.Signer"},
 		"one with bytes for a key":        {tls.Certificate{Certificate: claim.Certificate, PrivateKey: []byte("key")}, nil, "not a crypto.Signer"},
 		"one with another's key":          {tls.Certificate{Certificate: claim.Certificate, PrivateKey: another}, nil, "does not belong"},
-		"one whose key has no half":       {tls.Certificate{Certificate: claim.Certificate, PrivateKey: provtest.HardwareKey{Signer: identityBlank{}}}, nil, "does not belong"},
+		"one whose key has no half":       {tls.Certificate{Certificate: claim.Certificate, PrivateKey: provtest.HardwareKey{Signer: identityBlank{}}}, nil, "does the hardware answer?"},
 		"one that is no certificate":      {tls.Certificate{Certificate: [][]byte{{1, 2, 3}}, PrivateKey: claim.PrivateKey}, nil, "certificate"},
 		"one with a root that is no root": {claim, []*x509.Certificate{nil}, "root certificate is nil"},
 	} {
@@ -246,6 +247,7 @@ func TestIdentitiesThatAreNone(t *testing.T) {
 			identity, err := fleetprov.NewIdentity(test.certificate, test.roots...)
 			assert.Nil(t, identity)
 			assert.ErrorContains(t, err, test.says)
+			assert.Equal(t, test.says == "does not belong", errors.Is(err, fleetprov.ErrKeyMismatch))
 		})
 	}
 }

@@ -66,6 +66,16 @@ func TestLabelsOfAKeyringTakeTurns(t *testing.T) {
 	})
 }
 
+// withoutKey returns what fails for credentials that have no key, or another one.
+func withoutKey(c *fleetprov.Credentials) map[string]error {
+	_, certificate := c.TLSCertificate()
+	_, config := c.TLSConfig()
+	_, identity := c.Identity()
+	_, file := c.MarshalPEM()
+	_, pfx := c.EncodePFX("p4ssword")
+	return map[string]error{"TLSCertificate": certificate, "TLSConfig": config, "Identity": identity, "MarshalPEM": file, "EncodePFX": pfx}
+}
+
 func TestUseKeyring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, provisioner, keyring := onKeyring(t)
@@ -74,8 +84,11 @@ func TestUseKeyring(t *testing.T) {
 		require.NoError(t, err)
 		c, err := fleetprov.LoadCredentials(t.Context(), store)
 		require.NoError(t, err)
-		_, err = c.TLSConfig()
-		assert.ErrorContains(t, err, "no private key")
+		for name, err := range withoutKey(c) {
+			assert.ErrorIs(t, err, fleetprov.ErrKeyMissing, name)
+			assert.ErrorContains(t, err, "give it with UseKeyring or SetPrivateKey", name)
+			assert.False(t, fleetprov.Retryable(err), name)
+		}
 
 		keyring.Fail = func(string, string) error { return errBusy }
 		err = c.UseKeyring(t.Context(), keyring)
@@ -89,6 +102,15 @@ func TestUseKeyring(t *testing.T) {
 		config, err := c.TLSConfig()
 		require.NoError(t, err)
 		assert.Len(t, config.Certificates, 1)
+
+		other, err := provisioner.Renew(t.Context(), store, nil)
+		require.NoError(t, err)
+		mixed := *c
+		mixed.CertificatePEM = other.CertificatePEM
+		for name, err := range withoutKey(&mixed) {
+			assert.ErrorIs(t, err, fleetprov.ErrKeyMismatch, name)
+			assert.False(t, fleetprov.Retryable(err), name)
+		}
 
 		keyring.Put("fleetprov-1", provtest.NewHardwareKey(t))
 		err = c.UseKeyring(t.Context(), keyring)

@@ -141,8 +141,8 @@ func TestPrivateKeysThatAWSRefuses(t *testing.T) {
 	}{
 		"RSA of 1024 bits":        {[]fleetprov.Option{fleetprov.WithPrivateKey(short)}, []string{"RSA of 1024 bits", rule}},
 		"P-224":                   {[]fleetprov.Option{fleetprov.WithPrivateKey(curve)}, []string{"P-224", rule}},
-		"Ed25519":                 {[]fleetprov.Option{fleetprov.WithPrivateKey(edwards)}, []string{"ed25519", rule}},
-		"Ed25519 in hardware":     {[]fleetprov.Option{fleetprov.WithPrivateKey(provtest.HardwareKey{Signer: edwards})}, []string{"ed25519", rule}},
+		"Ed25519":                 {[]fleetprov.Option{fleetprov.WithPrivateKey(edwards)}, []string{"Ed25519", rule}},
+		"Ed25519 in hardware":     {[]fleetprov.Option{fleetprov.WithPrivateKey(provtest.HardwareKey{Signer: edwards})}, []string{"Ed25519", rule}},
 		"a token without a key":   {[]fleetprov.Option{fleetprov.WithPrivateKey(provtest.HardwareKey{Signer: identityBlank{}})}, []string{rule}},
 		"nil":                     {[]fleetprov.Option{fleetprov.WithPrivateKey(nil)}, []string{"private key is nil"}},
 		"a nil pointer":           {[]fleetprov.Option{fleetprov.WithPrivateKey((*ecdsa.PrivateKey)(nil))}, []string{"private key is nil"}},
@@ -150,7 +150,7 @@ func TestPrivateKeysThatAWSRefuses(t *testing.T) {
 		"two, the other way":      {[]fleetprov.Option{fleetprov.WithPrivateKey(good), fleetprov.WithGeneratedKey()}, []string{once}},
 		"two keys":                {[]fleetprov.Option{fleetprov.WithPrivateKey(good), fleetprov.WithPrivateKey(good)}, []string{once}},
 		"two, the first one bad":  {[]fleetprov.Option{fleetprov.WithPrivateKey(short), fleetprov.WithGeneratedKey()}, []string{once, "RSA of 1024 bits"}},
-		"two, the second one bad": {[]fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPrivateKey(edwards)}, []string{once, "ed25519"}},
+		"two, the second one bad": {[]fleetprov.Option{fleetprov.WithGeneratedKey(), fleetprov.WithPrivateKey(edwards)}, []string{once, "Ed25519"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			provisioner, err := fleetprov.New("localhost", provtest.Template, claim, test.opts...)

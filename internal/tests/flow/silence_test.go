@@ -117,7 +117,7 @@ func TestWarningsOfThingNames(t *testing.T) {
 	for name, test := range map[string]struct{ answer, warning string }{
 		"none":                    {`{}`, "the template has no AWS::IoT::Thing"},
 		"an empty one":            {`{"thingName":""}`, "the template has no AWS::IoT::Thing"},
-		"white space":             {`{"thingName":"pump 7"}`, `the thing name is not 1 to 128 letters, digits, colons, underscores and hyphens, as AWS IoT has them (thingName "pump 7")`},
+		"white space":             {`{"thingName":"pump 7"}`, `the thing name is not 1 to 128 letters, digits, colons, underscores and hyphens, as AWS IoT has them: change what the template makes of the parameters (thingName "pump 7")`},
 		"control characters":      {`{"thingName":"pump\n7\u001b[2J"}`, `(thingName "pump\n7\x1b[2J")`},
 		"129 characters":          {`{"thingName":"` + strings.Repeat("x", 129) + `"}`, "the thing name is not 1 to 128"},
 		"128 characters":          {`{"thingName":"` + strings.Repeat("x", 128) + `"}`, ""},
@@ -164,7 +164,7 @@ func TestAStoreThatWasFilledAtAnotherEndpoint(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, first, again)
 		assert.Contains(t, output.String(), `the store was filled at the endpoint "localhost:`)
-		assert.Contains(t, output.String(), `and this is "other.example.com:8883"`)
+		assert.Contains(t, output.String(), `and this is "other.example.com:8883": give each endpoint a store of its own`)
 		assert.Equal(t, 1, strings.Count(output.String(), "\n"))
 
 		// Also when it is read twice, since there is something to do.
@@ -179,5 +179,14 @@ func TestAStoreThatWasFilledAtAnotherEndpoint(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, output.String(), `the store was filled at the endpoint "old.example.com:8883"`)
 		assert.Equal(t, 1, strings.Count(output.String(), "\n"))
+
+		// Also by a renewal.
+		output = standardLog(t)
+		elsewhere, err := fleetprov.New("other.example.com", provtest.Template, provtest.Claim(t, server), dialPipes(server), fleetprov.WithRootCAs(server.RootCAs()), provtest.OneAttempt)
+		require.NoError(t, err)
+		_, err = elsewhere.Renew(t.Context(), store, nil)
+		require.Error(t, err, "the server has another name")
+		assert.Equal(t, 1, strings.Count(output.String(), `the store was filled at the endpoint "localhost:`), output)
+		assert.Contains(t, output.String(), `and this is "other.example.com:8883"`)
 	})
 }

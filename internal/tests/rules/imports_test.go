@@ -175,14 +175,12 @@ var importRules = []importRule{
 	{
 		imported:  "internal/credfile",
 		importers: []string{".", "internal/journal"},
-		tests:     []string{"internal/tests/flow"},
 		reason:    "a journal is a record in front of credentials as their file has them",
 	},
 	{
 		imported:  "internal/pfx",
 		importers: []string{"."},
-		tests:     []string{"internal/tests/flow"},
-		reason:    "a claim is opened in one place, and a test makes odd ones with it",
+		reason:    "a claim is opened in one place",
 	},
 	{
 		imported:  "internal/...",
