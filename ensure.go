@@ -292,6 +292,9 @@ func (k *keeper) renew(ctx context.Context) (*Credentials, error) {
 	}
 	if renews := k.run.p.renews; renews != "" && renews != old.CertificateID { // another process was faster
 		found, err := k.stored(ctx)
+		if err == nil && found.credentials == nil {
+			err = &Error{Op: OpStore, Err: errors.New(found.lack())}
+		}
 		return found.credentials, err
 	}
 	k.old = old
@@ -409,7 +412,7 @@ const lockWarning = time.Minute
 // waitForLock takes the lock. Only the store knows whether another run holds it, who may
 // be waited for, or it hangs: what it does besides waiting has as long as any step.
 func (k *keeper) waitForLock(ctx context.Context, locker Locker) (unlock func() error, err error) {
-	waiting, taken := context.WithCancel(context.WithoutCancel(ctx))
+	waiting, taken := context.WithCancel(ctx)
 	var warnings sync.WaitGroup
 	warnings.Go(func() {
 		for waited := lockWarning; backoff.Sleep(waiting, lockWarning); waited += lockWarning {

@@ -65,7 +65,8 @@ type renewed = renewal.Result[*Credentials]
 // else new ones, for which it asks Claim and provisions the device as
 // [Provisioner.Ensure] does. Credentials that have expired by the device's clock are
 // replaced by new ones, or returned together with the error. What a call with a short
-// ctx does not wait after a refusal by AWS IoT, the next one waits.
+// ctx does not wait after a refusal by AWS IoT, the next one waits, or until its own ctx
+// ends.
 //
 // With nothing stored and no claim, because Claim is nil or its error wraps
 // [fs.ErrNotExist], it fails with an error that says both and wraps fs.ErrNotExist.
@@ -77,7 +78,7 @@ func (m *Manager) Credentials(ctx context.Context) (*Credentials, error) {
 	if err != nil || found.isSound() {
 		return found.credentials, err
 	}
-	return m.provision(ctx, found)
+	return m.provision(ctx, found, false)
 }
 
 // check refuses settings that New would refuse, or that make no sense.
@@ -140,18 +141,24 @@ func (m *Manager) stored(ctx context.Context) (stored, error) {
 
 // provision asks for the claim, and gets credentials in the place of those that were
 // found, if any.
-func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, error) {
-	if err := found.notDue(&m.past); err != nil {
+// A device with other credentials to work with makes one attempt.
+func (m *Manager) provision(ctx context.Context, found stored, other bool) (*Credentials, error) {
+	if err := found.notDue(&m.past); err != nil && m.unwritten.Renewed(found.id()) == nil {
 		return found.credentials, err
 	}
-	claim, err := m.claim(ctx, found)
+	claim, err := m.claim(ctx, other || found.credentials != nil)
 	if err != nil {
 		return found.credentials, &Error{Op: OpPrepare, CertificateID: found.id(), Err: fmt.Errorf("%s, and %w", found.lack(), err)}
 	}
-	p, err := New(m.Endpoint, m.Template, claim, m.options()...)
+	opts := m.options()
+	if other {
+		opts = append(opts, WithMaxAttempts(1))
+	}
+	p, err := New(m.Endpoint, m.Template, claim, opts...)
 	if err != nil {
 		return found.credentials, err
 	}
+	m.past.With(string(claim.leaf.Raw))
 	p.unwritten, p.past = &m.unwritten, &m.past
 	c, err := p.Ensure(ctx, m.Store, m.Parameters)
 	if c == nil {
@@ -162,11 +169,11 @@ func (m *Manager) provision(ctx context.Context, found stored) (*Credentials, er
 
 // claim opens the claim. While there is something else to work with, it may not take
 // longer than a step.
-func (m *Manager) claim(ctx context.Context, found stored) (*Identity, error) {
+func (m *Manager) claim(ctx context.Context, other bool) (*Identity, error) {
 	if m.Claim == nil {
 		return nil, fmt.Errorf("there is no claim to get others with: %w", fs.ErrNotExist)
 	}
-	if found.credentials != nil {
+	if other {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, newOptions(m.Options).stepTimeout)
 		defer cancel()
@@ -463,7 +470,7 @@ func (l *life) obtain(ctx context.Context) (c *Credentials, passes bool, err err
 	if found.credentials == nil && l.current != nil && l.now().Before(l.notAfter) {
 		return nil, true, &Error{Op: OpStore, Err: errors.New(found.lack())}
 	}
-	c, err = l.m.provision(ctx, found)
+	c, err = l.m.provision(ctx, found, l.current != nil)
 	return c, Retryable(err), err
 }
 

@@ -154,11 +154,14 @@ func (s *steps) interrupted(err error) error {
 }
 
 // afterAcceptance is the failure of a run that comes with credentials, because AWS has
-// accepted the registration before, in an answer that could not be read.
+// accepted the registration, in an answer that could not be read.
 func (s *steps) afterAcceptance(err error) error {
 	var failure *Error
-	if errors.Is(err, ErrBadResponse) || !errors.As(err, &failure) { // the answer itself says so
+	switch {
+	case !errors.As(err, &failure):
 		return err
+	case errors.Is(err, ErrBadResponse): // the answer itself
+		return s.failed(failure.Op, fmt.Errorf("%w: keep the credentials that come with this error", failure.Err))
 	}
 	return s.failed(failure.Op, fmt.Errorf("%w; AWS IoT has accepted the registration before: keep the credentials that come with this error", failure.Err))
 }

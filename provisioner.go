@@ -224,8 +224,11 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 		return err == nil || credentials != nil, err
 	})
 	err = r.steps.interrupted(err)
-	if credentials == nil && r.gained.unread != nil {
+	switch {
+	case credentials == nil && r.gained.unread != nil:
 		return r.gained.unread, r.steps.afterAcceptance(err)
+	case credentials != nil && errors.Is(err, ErrBadResponse):
+		return credentials, r.steps.afterAcceptance(err)
 	}
 	return credentials, err
 }

@@ -77,8 +77,8 @@ const (
 // leading dot.
 //
 // Lock is flock on the file .lock in the directory, or LockFileEx on Windows. A
-// waiter polls ten times a second. The files .lock and .write-lock stay. Only another
-// holder is waited for until ctx ends: a disk that hangs while .lock is made fails the
+// waiter polls ten times a second. The files .lock and .write-lock stay. Another
+// holder is waited for until ctx ends; a disk that hangs while .lock is made fails the
 // call after 30 seconds, or the [WithStepTimeout] of the run that makes it.
 //
 // Every method returns within 0.1 s of the end of its ctx, although the disk hangs;

@@ -15,9 +15,10 @@ import (
 // PlanTeardown returns what is to be done to remove what setup has made, and last the
 // fleet's things with their certificates: templates and hooks go first, so that no device
 // registers meanwhile. With keepDevices the things stay with all that they need to work.
-// Files on this machine stay, but for the keys of claims whose making was cut off: with them
-// these claims are found, if they were to be in the directory of the claim file. What has the fleet's names and is different from what setup
-// makes is an error, unless Replace is set: it may be somebody else's.
+// Files on this machine stay, but for the keys of claims whose making was cut off: those
+// that lie beside the claim file lead to these claims. What has the fleet's names and is
+// different from what setup makes is an error, unless Replace is set: it may be somebody
+// else's.
 func (a *Account) PlanTeardown(ctx context.Context, s Setup, keepDevices bool) (*Plan, error) {
 	s.Fleet.NoClaim = false // it may have had one before
 	parts, err := a.parts(s)

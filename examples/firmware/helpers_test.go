@@ -104,7 +104,7 @@ func aws(t *testing.T, configure ...func(*fleetprovtest.Server)) (server *fleetp
 func bubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	network := dial
-	defer func() { dial = network }()
+	defer func() { dial, open = network, nil }()
 	synctest.Test(t, test)
 }
 
@@ -113,6 +113,10 @@ func onPipes(s *fleetprovtest.Server) {
 	s.Listener.Close()
 	pipes := fleetprovtest.NewPipeListener()
 	s.Listener, dial = pipes, pipes.Dial
+	open = func(_ *url.URL, options mqtt.ClientOptions) (net.Conn, error) {
+		conn, err := pipes.Dial(context.Background(), "tcp", s.Endpoint())
+		return tls.Client(conn, options.TLSConfig), err
+	}
 }
 
 // stateOf returns the directory that flags name.
@@ -137,10 +141,8 @@ func connect(t *testing.T, c *fleetprov.Credentials) mqtt.Client {
 	require.NoError(t, err)
 	client := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("ssl://" + c.Endpoint).
-		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-			conn, err := dial(t.Context(), "tcp", c.Endpoint)
-			return tls.Client(conn, config), err
-		}).
+		SetCustomOpenConnectionFn(open).
+		SetTLSConfig(config).
 		SetClientID(c.ThingName).
 		SetAutoReconnect(false))
 	token := client.Connect()

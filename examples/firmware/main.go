@@ -29,11 +29,16 @@ import (
 	"syscall"
 	"time"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
 	"github.com/fleetprov/fleetprov"
 )
 
-// dial opens every connection. In tests a [fleetprovtest.PipeListener] does.
-var dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
+// Both open connections. In tests they lead to a [fleetprovtest.PipeListener].
+var (
+	dial = new(net.Dialer).DialContext
+	open mqtt.OpenConnectionFunc // nil: paho dials itself
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -40,16 +37,14 @@ func (d *device) session(ctx context.Context, c *fleetprov.Credentials) error {
 	if err != nil {
 		return err
 	}
-	// paho could dial and reconnect by itself: beyond the end of ctx, without jitter, and
-	// taking CONNACK code 7, by which AWS IoT refuses a device, for success.
+	// paho could reconnect by itself. It would do so without jitter, and would take
+	// CONNACK code 7, by which AWS IoT refuses a device, for success.
 	lost := make(chan error, 1)
 	client := mqtt.NewClient(mqtt.NewClientOptions().
 		AddBroker("ssl://" + c.Endpoint).
-		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-			conn, err := dial(ctx, "tcp", c.Endpoint)
-			return tls.Client(conn, config), err
-		}).
+		SetCustomOpenConnectionFn(open).
 		SetClientID(c.ThingName).
+		SetTLSConfig(config).
 		SetProtocolVersion(4).
 		SetWriteTimeout(30 * time.Second). // a call to paho may hang while the connection breaks
 		SetAutoReconnect(false).

@@ -26,8 +26,8 @@ type Loop struct {
 	// AtOnce leaves out the wait before the first attempt.
 	AtOnce bool
 
-	// Past is what the run goes on from, and adds to. What is left of the last wait in
-	// it is for the caller to serve. Nil: nothing is remembered.
+	// Past is what the run goes on from, and adds to. The caller waits for what is left
+	// in it before Run. Nil: nothing is remembered.
 	Past *Past
 
 	// Keep writes down, for the next run, how long the service has refused this

@@ -16,6 +16,7 @@ type Past struct {
 	tally  Tally
 	failed time.Time // when the last attempt did
 	due    time.Time // when the next one is
+	claim  string    // with which that was
 	err    error     // why the last one failed; nil: there was none, or it succeeded
 }
 
@@ -28,6 +29,19 @@ func (p *Past) Left() (wait time.Duration, failed error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Until(p.due), p.err
+}
+
+// With says with which claim the next attempt is made. Another one than the last may be
+// tried at once.
+func (p *Past) With(claim string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.claim != claim {
+		p.claim, p.due = claim, time.Time{}
+	}
 }
 
 // Serve waits for what is left, which is told to waiting as [Loop.Waiting] is. If ctx
@@ -59,7 +73,7 @@ func (p *Past) resume() (t Tally, since time.Time, ok bool) {
 	if p.err == nil {
 		return t, now, false
 	}
-	return p.tally, now.Add(-min(now.Sub(p.failed), p.due.Sub(p.failed))), true
+	return p.tally, now.Add(-max(0, min(now.Sub(p.failed), p.due.Sub(p.failed)))), true
 }
 
 // note remembers a failure now, after which the device is to wait.

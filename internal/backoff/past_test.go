@@ -126,3 +126,22 @@ func TestAnAttemptAtOnce(t *testing.T) {
 		assert.GreaterOrEqual(t, wait, 6*time.Minute, "the next one is not")
 	})
 }
+
+func TestAnotherClaimIsTriedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		past := new(backoff.Past)
+		past.With("a claim")
+		once(t, past)
+		past.With("a claim")
+		wait, _ := past.Left()
+		assert.Positive(t, wait)
+		past.With("another claim")
+		wait, _ = past.Left()
+		assert.LessOrEqual(t, wait, time.Duration(0))
+		for range 3 {
+			once(t, past)
+		}
+		wait, _ = past.Left()
+		assert.Greater(t, wait, 6*time.Second, "what AWS IoT has refused before counts")
+	})
+}

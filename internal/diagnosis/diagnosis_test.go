@@ -48,7 +48,7 @@ func (s step) badAnswer() string {
 	case *diagnosis.Create:
 		return says + "; no certificate is active yet"
 	case *diagnosis.Register:
-		return says + "; the certificate is active if AWS IoT has accepted it: keep the credentials that come with this error"
+		return says + "; the certificate is active if AWS IoT has accepted it"
 	default:
 		return says
 	}

@@ -245,7 +245,7 @@ func (r *Register) Rejected(rejection *exchange.Rejection) string {
 
 // BadAnswer implements [Hints].
 func (*Register) BadAnswer() string {
-	return report + "; the certificate is active if AWS IoT has accepted it: keep the credentials that come with this error"
+	return report + "; the certificate is active if AWS IoT has accepted it"
 }
 
 // Connects implements [Hints].

@@ -11,7 +11,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fleetprov/fleetprov/internal/link"
@@ -34,9 +33,9 @@ func dial(hints Hints, unopen *link.DialError, now time.Time) error {
 		return shake(hints, unopen, handshake, now)
 	case errors.As(err, &lookup) && lookup.IsNotFound && sameHost(lookup.Name, unopen.Endpoint.Host): // and not a proxy
 		return fmt.Errorf("%w; check the endpoint: %s prints it", err, describe)
-	case errors.Is(err, syscall.ECONNREFUSED) && unopen.Proxied:
+	case errors.Is(err, errConnectionRefused) && unopen.Proxied:
 		return fmt.Errorf("%w; check the proxy's host and port", err)
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, errConnectionRefused):
 		return fmt.Errorf("%w; check the endpoint's host and port (AWS IoT has 8883 and 443), and that no firewall refuses them", err)
 	default:
 		return err

@@ -77,7 +77,7 @@ func TestCreateKeys(t *testing.T) {
 	assert.False(t, key.Equal(other), "a key is handed out once")
 }
 
-func TestKeysOfAServiceThatHasEndedAreUsedAgain(t *testing.T) {
+func TestReuseKeys(t *testing.T) {
 	keysOf := func(s *iotservice.Service) (keys []string) {
 		for range 3 {
 			_, key, rejection := s.CreateKeys()
@@ -89,21 +89,31 @@ func TestKeysOfAServiceThatHasEndedAreUsedAgain(t *testing.T) {
 	newService := func() *iotservice.Service {
 		return iotservice.New(iotregistry.New(time.Now), iotservice.Settings{CA: testca.New("root"), Now: time.Now})
 	}
+	end := func(s *iotservice.Service) {
+		s.Stop()
+		s.Wait()
+	}
 	first := newService()
 	keys := keysOf(first)
-	first.Stop()
-	first.Wait()
+	end(first)
+	without := newService()
+	for _, key := range keysOf(without) {
+		assert.NotContains(t, keys, key)
+	}
+	end(without)
 
+	iotservice.ReuseKeys()
+	first = newService()
+	keys = keysOf(first)
+	end(first)
 	second, third := newService(), newService()
 	again, others := keysOf(second), keysOf(third)
 	assert.Subset(t, append(again, others...), keys)
 	for _, key := range again {
 		assert.NotContains(t, others, key, "services at work share no key")
 	}
-	for _, s := range []*iotservice.Service{second, third} {
-		s.Stop()
-		s.Wait()
-	}
+	end(second)
+	end(third)
 }
 
 func TestCreateKeysAfterStop(t *testing.T) {

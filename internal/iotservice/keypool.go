@@ -27,20 +27,33 @@ type keyPool struct {
 	made  []*rsa.PrivateKey // for formerKeys, once the pool has ended
 }
 
-// formerKeys are keys of pools that have ended. A test starts a server that issues a few
-// keys and ends, and a hundred such tests make them once instead of a hundred times: two
-// keys of one pool are never the same.
+// formerKeys are keys of pools that have ended.
 var formerKeys keyShelf
 
-// keyShelf holds keys. It is safe for concurrent use.
+// ReuseKeys lets each service of this process hand out the keys of those that have ended,
+// which it never hands out twice. It is for tests that start hundreds of servers and never
+// meet the keys of two.
+func ReuseKeys() { formerKeys.open() }
+
+// keyShelf holds keys, once it is open. It is safe for concurrent use.
 type keyShelf struct {
-	mu   sync.Mutex
-	keys []*rsa.PrivateKey
+	mu     sync.Mutex
+	opened bool
+	keys   []*rsa.PrivateKey
+}
+
+func (s *keyShelf) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened = true
 }
 
 func (s *keyShelf) put(keys []*rsa.PrivateKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.opened {
+		return
+	}
 	s.keys = append(s.keys, keys[:min(len(keys), maxKept-len(s.keys))]...)
 }
 

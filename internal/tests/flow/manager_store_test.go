@@ -90,6 +90,23 @@ func TestAStoreThatIsLostLater(t *testing.T) {
 	}
 }
 
+// Without a network, the device works on with what it had, also when that has expired.
+func TestAStoreThatIsLostAndCredentialsThatExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t)
+		r := m.start(t, func(context.Context, *fleetprov.Credentials) error { after(time.Hour); return errBroker })
+		after(time.Minute)
+		delete(m.store.Files, "credentials.pem")
+		m.server.Close()
+		after(40 * day)
+		before := len(r.sessions())
+		after(day)
+		assert.Greater(t, len(r.sessions()), before+20)
+		r.end()
+		<-r.err
+	})
+}
+
 // Two processes of one device find at the same time that a renewal is due: one renews.
 func TestProcessesThatRenewAtOnce(t *testing.T) {
 	for _, apart := range []time.Duration{0, 5 * time.Second, 30 * time.Second} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleetprov/fleetprov"
 	"github.com/fleetprov/fleetprov/fleetprovtest"
+	"github.com/fleetprov/fleetprov/internal/iotservice"
 )
 
 const (
@@ -22,6 +23,9 @@ const (
 
 // OneAttempt keeps a Provisioner from trying again.
 var OneAttempt = fleetprov.WithMaxAttempts(1)
+
+// Hundreds of tests make RSA keys that they do not compare with those of another.
+func init() { iotservice.ReuseKeys() }
 
 // NewServer starts an endpoint that ends with the test.
 func NewServer(t testing.TB) *fleetprovtest.Server {

@@ -88,7 +88,7 @@ var importRules = []importRule{
 	},
 	{
 		imported:  "internal/iotservice",
-		importers: []string{"fleetprovtest", "internal/controlplane"},
+		importers: []string{"fleetprovtest", "internal/controlplane", "internal/tests/provtest"},
 		reason:    "AWS performs the operations, not the device: the service is part of the endpoint for tests, and must not be linked into a device's firmware",
 	},
 	{

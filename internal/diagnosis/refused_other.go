@@ -1,0 +1,7 @@
+//go:build !windows
+
+package diagnosis
+
+import "syscall"
+
+const errConnectionRefused = syscall.ECONNREFUSED
