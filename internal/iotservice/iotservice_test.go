@@ -102,7 +102,8 @@ func TestReuseKeys(t *testing.T) {
 	}
 	end(without)
 
-	iotservice.ReuseKeys()
+	iotservice.ReuseKeys(true)
+	defer iotservice.ReuseKeys(false)
 	first = newService()
 	keys = keysOf(first)
 	end(first)

@@ -30,10 +30,10 @@ type keyPool struct {
 // formerKeys are keys of pools that have ended.
 var formerKeys keyShelf
 
-// ReuseKeys lets each service of this process hand out the keys of those that have ended,
-// which it never hands out twice. It is for tests that start hundreds of servers and never
-// meet the keys of two.
-func ReuseKeys() { formerKeys.open() }
+// ReuseKeys says whether each service of this process hands out the keys of those that have
+// ended, though none of them twice. By default none does. It is for tests that start
+// hundreds of servers and never meet the keys of two.
+func ReuseKeys(reuse bool) { formerKeys.open(reuse) }
 
 // keyShelf holds keys, once it is open. It is safe for concurrent use.
 type keyShelf struct {
@@ -42,10 +42,10 @@ type keyShelf struct {
 	keys   []*rsa.PrivateKey
 }
 
-func (s *keyShelf) open() {
+func (s *keyShelf) open(opened bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.opened = true
+	s.opened, s.keys = opened, nil
 }
 
 func (s *keyShelf) put(keys []*rsa.PrivateKey) {

@@ -25,7 +25,7 @@ const (
 var OneAttempt = fleetprov.WithMaxAttempts(1)
 
 // Hundreds of tests make RSA keys that they do not compare with those of another.
-func init() { iotservice.ReuseKeys() }
+func init() { iotservice.ReuseKeys(true) }
 
 // NewServer starts an endpoint that ends with the test.
 func NewServer(t testing.TB) *fleetprovtest.Server {
