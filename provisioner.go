@@ -236,7 +236,7 @@ func (r *run) repeat(ctx context.Context) (*Credentials, error) {
 // waiting reports the wait before the next attempt, unless the claim ends before it.
 func (r *run) waiting(ctx context.Context, failed error, elapsed, wait time.Duration) error {
 	if claim := r.p.claim.leaf; claim.NotAfter.Sub(r.p.options.now()) <= wait {
-		return diagnosis.Expired(claim, r.p.client.Device)
+		return diagnosis.Ends(claim, r.p.client.Device)
 	}
 	p := Progress{Op: OpPrepare, Done: true, Elapsed: elapsed, Wait: wait, Err: failed}
 	if failed != nil {

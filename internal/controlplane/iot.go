@@ -121,7 +121,7 @@ var iotOperations = []operation{
 	{"ListThings", "GET /things", []member{
 		query("attributeName", text(0, 128, `[a-zA-Z0-9_.,@/:#-]+`)), query("attributeValue", text(0, 800, `[a-zA-Z0-9_.,@/:#-]*`)),
 		query("usePrefixAttributeValue", flag), query("thingTypeName", thingName), maxResults, nextToken,
-	}, 0, (*plane).findThings},
+	}, 0, (*plane).listThings},
 	{"DeleteThing", "DELETE /things/{thingName}", []member{uri("thingName", thingName)}, 0, (*plane).deleteThing},
 
 	{"DescribeEndpoint", "GET /endpoint", []member{query("endpointType", text(0, 128, ""))}, 0, (*plane).describeEndpoint},

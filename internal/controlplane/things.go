@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/fleetprov/fleetprov/internal/iotregistry"
 )
@@ -79,12 +80,31 @@ func (p *plane) describeThing(in input) (output, error) {
 	return answer, nil
 }
 
+// listThings lists all things, or those of a type or with an attribute.
 func (p *plane) listThings(in input) (output, error) {
-	var all []entry
-	for _, t := range p.account.Registry.Things() {
-		all = append(all, entry{t.Name, thingOutput(in, t)})
+	if in.given("attributeName") != in.given("attributeValue") {
+		return nil, fail("InvalidRequestException", "attributeName and attributeValue are served here only together.")
 	}
-	return list(in, "things", all, "maxResults", "nextToken", "nextToken")
+	var found []entry
+	for _, t := range p.account.Registry.Things() {
+		if asked(in, t) {
+			found = append(found, entry{t.Name, thingOutput(in, t)})
+		}
+	}
+	return list(in, "things", found, "maxResults", "nextToken", "nextToken")
+}
+
+// asked reports whether a request of ListThings asks for a thing.
+func asked(in input, t iotregistry.Thing) bool {
+	if in.given("thingTypeName") && in.text("thingTypeName") != t.Type {
+		return false
+	}
+	if !in.given("attributeName") {
+		return true
+	}
+	value, ok := t.Attributes[in.text("attributeName")]
+	wanted := in.text("attributeValue")
+	return ok && (value == wanted || in.flag("usePrefixAttributeValue") && strings.HasPrefix(value, wanted))
 }
 
 func (p *plane) deleteThing(in input) (output, error) {

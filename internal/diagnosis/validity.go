@@ -41,11 +41,21 @@ func NewCertificate(leaf *x509.Certificate, now time.Time) error {
 // lives for five minutes, and may end in the middle of a run (AWS developer guide,
 // "provision-wo-cert").
 func Expired(claim *x509.Certificate, own bool) error {
+	return ended(claim, own, "expired on %s")
+}
+
+// Ends is [Expired] for a claim whose end is yet to come, but before the next attempt.
+func Ends(claim *x509.Certificate, own bool) error {
+	return ended(claim, own, "ends on %s")
+}
+
+func ended(claim *x509.Certificate, own bool, when string) error {
 	advice := "the device needs a new one"
 	if own {
 		advice = "check the clock, or provision the device anew with a claim"
 	}
-	return &ExpiredError{fmt.Errorf("%s expired on %s: %s: %w", whose(own), claim.NotAfter.UTC().Format(time.RFC3339), advice,
+	when = fmt.Sprintf(when, claim.NotAfter.UTC().Format(time.RFC3339))
+	return &ExpiredError{fmt.Errorf("%s %s: %s: %w", whose(own), when, advice,
 		x509.CertificateInvalidError{Cert: claim, Reason: x509.Expired})}
 }
 

@@ -209,6 +209,7 @@ func TestAClaimThatEndsBeforeTheNextAttemptEndsTheRunNow(t *testing.T) {
 		_, err = provisioner.Provision(t.Context(), nil)
 		var expired x509.CertificateInvalidError
 		assert.ErrorAs(t, err, &expired)
+		assert.ErrorContains(t, err, "the claim ends on 2000-01-01T00:05:00Z: the device needs a new one")
 		assert.ErrorIs(t, err, off)
 		assert.NotErrorIs(t, err, context.DeadlineExceeded)
 		assert.False(t, fleetprov.Retryable(err))
